@@ -1,0 +1,33 @@
+"""KFP component: Pass@k of one policy on the test problems."""
+
+from kfp import dsl
+
+from components.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def evaluate(
+    config: str,
+    label: str,
+    run: str,
+    tracking_uri: str,
+    data: dsl.Input[dsl.Dataset],
+    policy: dsl.Input[dsl.Model],
+    evaluation: dsl.Output[dsl.Artifact],
+    metrics: dsl.Output[dsl.Metrics],
+) -> None:
+    """Write rollouts.jsonl and passk.json of `policy`; `label` is its name in tables."""
+    import json
+    from pathlib import Path
+
+    from lens_core import stages
+    from lens_core.config import RunConfig
+    from lens_core.progress import print_marked
+    from lens_core.tracking import tracking_for
+
+    settings = RunConfig.model_validate_json(config)
+    tracking = tracking_for(tracking_uri, run)
+    output = Path(evaluation.path)
+    stages.evaluate(settings, label, Path(data.path), Path(policy.path), output, tracking, print_marked)
+    for k, estimate in json.loads((output / stages.PASSK_FILE).read_text())["overall"].items():
+        metrics.log_metric(f"pass_at_{k}", estimate["estimate"])

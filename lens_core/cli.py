@@ -1,0 +1,332 @@
+"""`lens`: parses, calls one stage or pipeline function, prints."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lens_core.errors import LensError
+
+if TYPE_CHECKING:
+    from lens_core.config import RunConfig
+    from pipelines.launch import LocalRun
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    help="LENS-GRPO: reinforcement learning with verifiable rewards that does not waste mistakes.\n\n"
+    "Example: lens demo",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Problems: prepare a run's data, or generate ladder problems.")
+base_app = typer.Typer(no_args_is_help=True, help="The demo's base policy.")
+pipeline_app = typer.Typer(no_args_is_help=True, help="The whole pipeline: run here, compile, or submit to Kubeflow.")
+recipe_app = typer.Typer(no_args_is_help=True, help="Recipes: whole runs that ship with the package.")
+app.add_typer(data_app, name="data")
+app.add_typer(base_app, name="base")
+app.add_typer(pipeline_app, name="pipeline")
+app.add_typer(recipe_app, name="recipe")
+
+Config = Annotated[str, typer.Option("--config", "-c", help="Recipe name or YAML file.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", "-s", help="Override a value, e.g. train.steps=20. Repeatable.")
+]
+Home = Annotated[Path, typer.Option(envvar="LENS_HOME", help="Folder of MLflow's database, artifacts and caches.")]
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow server; default: an SQLite database in --home."),
+]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")]
+DataFolder = Annotated[Path, typer.Option(help="Folder made by `lens data prepare`.")]
+
+DEFAULT_HOME = Path(".lens")
+
+
+@app.command()
+def demo(home: Home = DEFAULT_HOME, tracking_uri: TrackingUri = None, overrides: Overrides = None) -> None:
+    """Run the whole pipeline on this machine: train GRPO and LENS on the ladder, compare their Pass@k.
+
+    Example: lens demo --set train.steps=20
+    """
+    pipeline_run("demo", home, tracking_uri, overrides)
+
+
+@pipeline_app.command("run")
+def pipeline_run(
+    config: Config = "demo", home: Home = DEFAULT_HOME, tracking_uri: TrackingUri = None, overrides: Overrides = None
+) -> None:
+    """Run the pipeline on this machine, as Kubeflow would, with no cluster. Finished steps are reused.
+
+    Example: lens pipeline run --config demo --set train.seed=1 --home .lens
+    """
+    from lens_core.progress import Display
+    from pipelines.launch import run_local
+
+    settings = _load(config, overrides)
+    uri = _tracking_uri(tracking_uri, home)
+    with Display() as display:
+        run = run_local(settings, home, uri, display)
+    _print_result(run, uri)
+
+
+@pipeline_app.command("compile")
+def pipeline_compile(
+    config: Config = "demo",
+    output: Annotated[Path, typer.Option("--output", "-o", help="IR YAML to write.")] = Path("lens-pipeline.yaml"),
+    tracking_uri: TrackingUri = None,
+    overrides: Overrides = None,
+) -> None:
+    """Compile the pipeline to IR YAML, for upload to a Kubeflow endpoint.
+
+    Example: lens pipeline compile --output lens-pipeline.yaml --tracking-uri http://mlflow:5000
+    """
+    from pipelines.launch import compile_pipeline
+
+    typer.echo(compile_pipeline(_load(config, overrides), output, "" if tracking_uri is None else tracking_uri))
+
+
+@pipeline_app.command("submit")
+def pipeline_submit(
+    endpoint: Annotated[str, typer.Option(envvar="KFP_ENDPOINT", help="Address of the KFP API.")],
+    config: Config = "demo",
+    tracking_uri: TrackingUri = None,
+    token: Annotated[
+        str | None, typer.Option(envvar="KFP_TOKEN", help="Bearer token; better set in KFP_TOKEN.")
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Submit the pipeline to a Kubeflow endpoint and print the run's address.
+
+    Example: lens pipeline submit --endpoint http://localhost:8888 --tracking-uri http://mlflow:5000
+    """
+    from pipelines.launch import submit
+
+    typer.echo(submit(_load(config, overrides), endpoint, "" if tracking_uri is None else tracking_uri, token))
+
+
+@data_app.command("prepare")
+def data_prepare(
+    output: Output,
+    config: Config = "demo",
+    skip_bad_rows: Annotated[
+        bool, typer.Option("--skip-bad-rows", help="Count bad rows and write them aside instead of stopping.")
+    ] = False,
+    overrides: Overrides = None,
+) -> None:
+    """Read, clean and split the problems of a configuration's `data` section.
+
+    Example: lens data prepare -o data/gsm8k -s 'data.train={kind: gsm8k, path: gsm8k/train.jsonl}' -s data.test=null
+    """
+    from lens_core import stages
+    from lens_core.progress import Display
+
+    extra = ["data.skip_bad_rows=true"] if skip_bad_rows else []
+    settings = _load(config, [*([] if overrides is None else overrides), *extra])
+    with Display() as display:
+        stages.prepare(settings, output, on_progress=display)
+
+
+@data_app.command("ladder")
+def data_ladder(
+    output: Annotated[Path, typer.Option("--output", "-o", help="JSON Lines file to write.")],
+    per_level: Annotated[int, typer.Option(min=1, help="Distinct problems of each level.")] = 100,
+    level: Annotated[list[int] | None, typer.Option(help="Levels, 1 to 5; default: all. Repeatable.")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Generate problems of the arithmetic ladder, with worked solutions.
+
+    Example: lens data ladder --per-level 1000 --level 3 --level 4 -o ladder.jsonl
+    """
+    from lens_core.data.ladder import LEVELS, ladder
+    from lens_core.data.problem import write_problems
+
+    try:
+        problems = ladder(per_level, seed, LEVELS if level is None else level)
+    except ValueError as error:
+        raise LensError(str(error)) from error
+    typer.echo(f"{write_problems(problems, output)} problems in {output}")
+
+
+@base_app.command("train")
+def base_train(
+    output: Output, steps: Annotated[int | None, typer.Option(min=1, help="Default: the shipped recipe's.")] = None
+) -> None:
+    """Make the demo's base policy again: about five minutes on two cores.
+
+    Example: lens base train -o base && lens pipeline run -s base=base
+    """
+    from lens_core.progress import Display, Progress
+    from lens_core.training.base import BaseConfig, train_base
+
+    recipe = BaseConfig() if steps is None else BaseConfig(steps=steps)
+    with Display() as display:
+        train_base(
+            recipe,
+            output,
+            lambda step, loss: display(Progress("train base", step, recipe.steps, f"loss {loss:.3f}")),
+        )
+    typer.echo(output)
+
+
+@app.command()
+def train(
+    data: DataFolder,
+    output: Output,
+    method: Annotated[str, typer.Option("--method", "-m", help="One of the configuration's methods.")] = "lens",
+    config: Config = "demo",
+    base: Annotated[
+        Path | None, typer.Option(help="Policy to start from; default: the configuration's `base`.")
+    ] = None,
+    home: Home = DEFAULT_HOME,
+    tracking_uri: TrackingUri = None,
+    overrides: Overrides = None,
+) -> None:
+    """Train one method, tracked in MLflow.
+
+    Example: lens train --data data --method lens -o policies/lens --set train.steps=50
+    """
+    from lens_core import stages
+    from lens_core.progress import Display
+    from lens_core.tracking import Tracking
+
+    settings = _load(config, overrides)
+    tracking = Tracking(_tracking_uri(tracking_uri, home), settings.name)
+    with Display() as display:
+        start = stages.base(settings, output / "base") if base is None else base
+        stages.train(settings, method, data, start, output, tracking, display)
+    typer.echo(output)
+
+
+@app.command()
+def evaluate(
+    policy: Annotated[Path, typer.Argument(help="Model folder in Hugging Face format.")],
+    data: DataFolder,
+    output: Output,
+    n: Annotated[int | None, typer.Option("-n", min=1, help="Completions of each problem.")] = None,
+    ks: Annotated[str | None, typer.Option("-k", help="Comma-separated k, e.g. 1,2,4,8,16.")] = None,
+    label: Annotated[str | None, typer.Option(help="Name in tables; default: the folder's name.")] = None,
+    config: Config = "demo",
+    home: Home = DEFAULT_HOME,
+    tracking_uri: TrackingUri = None,
+    overrides: Overrides = None,
+) -> None:
+    """Sample, grade and report Pass@k of a policy on a data folder's test problems.
+
+    Example: lens evaluate policies/lens --data data -o evaluations/lens -n 16 -k 1,4,16
+    """
+    from lens_core import stages
+    from lens_core.evaluation.records import PassKReport
+    from lens_core.progress import Display
+    from lens_core.tracking import Tracking
+
+    extra = [] if n is None else [f"evaluation.n={n}"]
+    extra += [] if ks is None else [f"evaluation.ks=[{ks}]"]
+    settings = _load(config, [*([] if overrides is None else overrides), *extra])
+    tracking = Tracking(_tracking_uri(tracking_uri, home), settings.name)
+    name = policy.resolve().name if label is None else label
+    with Display() as display:
+        stages.evaluate(settings, name, data, policy, output, tracking, display)
+    report = PassKReport.model_validate_json((output / stages.PASSK_FILE).read_text(encoding="utf-8"))
+    _print_tables([report])
+
+
+@recipe_app.command("list")
+def recipe_list() -> None:
+    """Names of the recipes that ship with the package.
+
+    Example: lens recipe list
+    """
+    from lens_core.config import recipe_names
+
+    typer.echo("\n".join(recipe_names()))
+
+
+@recipe_app.command("show")
+def recipe_show(
+    name: Annotated[str, typer.Argument(help="Recipe name or YAML file.")], overrides: Overrides = None
+) -> None:
+    """Print a recipe as it resolves, every default included.
+
+    Example: lens recipe show demo --set train.steps=20
+    """
+    import yaml
+
+    typer.echo(yaml.safe_dump(_load(name, overrides).model_dump(mode="json"), sort_keys=False), nl=False)
+
+
+def _load(config: str, overrides: list[str] | None) -> RunConfig:
+    from lens_core.config import load_config
+
+    return load_config(config, [] if overrides is None else overrides)
+
+
+def _tracking_uri(given: str | None, home: Path) -> str:
+    return f"sqlite:///{(home / 'mlflow.db').absolute()}" if given is None else given
+
+
+def _print_result(run: LocalRun, tracking_uri: str) -> None:
+    from lens_core.evaluation.records import PassKReport
+
+    _print_tables([PassKReport.model_validate(report) for report in run.comparison()["evaluations"]])
+    mlflow = _relative(Path(sys.executable).with_name("mlflow"))
+    store = f"sqlite:///{_relative(Path(tracking_uri.removeprefix('sqlite:///')))}"
+    typer.echo(f"\nReport:  {_relative(run.report)}")
+    if tracking_uri.startswith("sqlite:///"):
+        typer.echo(f"MLflow:  {mlflow} ui --backend-store-uri {store}")
+    else:
+        typer.echo(f"MLflow:  {tracking_uri}")
+
+
+def _print_tables(reports: list) -> None:  # type: ignore[type-arg]
+    """Pass@k of each model, then its Pass@1 by level, in percent with 95 % intervals."""
+    from rich.console import Console
+    from rich.table import Table
+
+    def cell(estimate: object) -> str:
+        return f"{100 * estimate.estimate:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"  # type: ignore[attr-defined]
+
+    ks, levels = sorted(reports[0].overall), sorted(reports[0].levels)
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    table = Table(title=f"Pass@k, % [95 % interval], {reports[0].problems} problems x {reports[0].n} answers")
+    by_level = Table(title="Pass@1 by level, %")
+    table.add_column("")
+    by_level.add_column("")
+    for k in ks:
+        table.add_column(f"Pass@{k}", justify="right")
+    for level in levels:
+        by_level.add_column(f"level {level}", justify="right")
+    for report in reports:
+        table.add_row(report.model, *(cell(report.overall[k]) for k in ks))
+        by_level.add_row(report.model, *(cell(report.levels[level][ks[0]]) for level in levels))
+    console.print(table)
+    if levels:
+        console.print(by_level)
+
+
+def _relative(path: Path) -> str:
+    """`path` as seen from here where it lies below, else in full."""
+    return os.path.relpath(path) if path.absolute().is_relative_to(Path.cwd()) else str(path)
+
+
+def main() -> None:
+    """Entry point: a LensError becomes one line and exit code 2; `--debug` anywhere shows the traceback instead."""
+    debug = "--debug" in sys.argv
+    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    try:
+        app()
+    except LensError as error:
+        if debug:
+            raise
+        typer.echo(f"lens: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("lens: interrupted; finished steps are kept, and the same command goes on from them", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

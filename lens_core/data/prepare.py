@@ -1,0 +1,126 @@
+"""Preparation of a run's problems: read, filter, hold out, remove overlap, write, count."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lens_core.config import DataConfig, SourceConfig
+from lens_core.data.decontaminate import distinct, without_overlap
+from lens_core.data.problem import Problem, digest, write_problems
+from lens_core.data.readers import BadRow, read_source, stop_at
+from lens_core.errors import LensError
+
+TRAIN_FILE, TEST_FILE, SUMMARY_FILE, BAD_ROWS_FILE = "train.jsonl", "test.jsonl", "data.json", "bad_rows.jsonl"
+
+
+class DataSummary(BaseModel):
+    """What `data.json` says of a prepared folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    train: int
+    """Problems to train on."""
+    test: int
+    """Problems to evaluate on."""
+    train_levels: dict[str, int]
+    """Training problems by level; `none` where the source has no levels."""
+    test_levels: dict[str, int]
+    duplicates_removed: int
+    """Problems whose prompt had come before in the same split."""
+    overlap_removed: int
+    """Training problems that were also test problems."""
+    bad_rows: int
+    """Rows written aside to `bad_rows.jsonl`."""
+    train_digest: str
+    """SHA-256 of `train.jsonl`."""
+    test_digest: str
+    """SHA-256 of `test.jsonl`."""
+
+
+def prepare(config: DataConfig, output: Path) -> DataSummary:
+    """Write `train.jsonl`, `test.jsonl` and `data.json` into `output`; equal configurations give equal bytes.
+
+    Raises:
+        LensError: at the first bad row (unless `skip_bad_rows`), or if a split ends up empty.
+    """
+    bad: list[BadRow] = []
+    on_bad_row = bad.append if config.skip_bad_rows else stop_at
+    train_read = _select(config.train, on_bad_row)
+    train = distinct(train_read)
+    duplicates = len(train_read) - len(train)
+    random.Random(config.seed).shuffle(train)
+    if config.test is None:
+        held_out = max(1, round(len(train) * config.test_share))
+        test, train = train[:held_out], train[held_out:]
+    else:
+        test_read = _select(config.test, on_bad_row)
+        test = distinct(test_read)
+        duplicates += len(test_read) - len(test)
+    kept = without_overlap(train, test)
+    for name, problems in (("training", kept), ("test", test)):
+        if not problems:
+            raise LensError(f"no {name} problem is left of {config.train.path or config.train.kind}: widen the source")
+    output.mkdir(parents=True, exist_ok=True)
+    _write_bad_rows(bad, output / BAD_ROWS_FILE)
+    write_problems(kept, output / TRAIN_FILE)
+    write_problems(test, output / TEST_FILE)
+    summary = DataSummary(
+        train=len(kept),
+        test=len(test),
+        train_levels=_levels(kept),
+        test_levels=_levels(test),
+        duplicates_removed=duplicates,
+        overlap_removed=len(train) - len(kept),
+        bad_rows=len(bad),
+        train_digest=digest(output / TRAIN_FILE),
+        test_digest=digest(output / TEST_FILE),
+    )
+    (output / SUMMARY_FILE).write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return summary
+
+
+def read_problems(path: Path) -> list[Problem]:
+    """The problems of one of our own files.
+
+    Raises:
+        LensError: if the file is missing, empty, or holds a bad row.
+    """
+    return list(read_source(SourceConfig(kind="problems", path=str(path)), stop_at))
+
+
+def read_summary(folder: Path) -> DataSummary:
+    """The `data.json` of a prepared folder."""
+    path = folder / SUMMARY_FILE
+    try:
+        return DataSummary.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError) as error:
+        raise LensError(f"{folder} holds no prepared data ({SUMMARY_FILE}): run `lens data prepare` first") from error
+
+
+def _select(source: SourceConfig, on_bad_row: Callable[[BadRow], None]) -> list[Problem]:
+    problems = list(read_source(source, on_bad_row))
+    if source.levels is not None:
+        problems = [problem for problem in problems if problem.level in source.levels]
+    if source.limit is not None and source.limit < len(problems):
+        chosen = sorted(random.Random(source.seed).sample(range(len(problems)), source.limit))
+        problems = [problems[index] for index in chosen]
+    return problems
+
+
+def _levels(problems: Sequence[Problem]) -> dict[str, int]:
+    counts = Counter("none" if problem.level is None else str(problem.level) for problem in problems)
+    return dict(sorted(counts.items()))
+
+
+def _write_bad_rows(bad: Sequence[BadRow], path: Path) -> None:
+    if bad:
+        path.write_text("".join(json.dumps(asdict(row)) + "\n" for row in bad), encoding="utf-8")
+    else:
+        path.unlink(missing_ok=True)  # of an earlier preparation in the same folder

@@ -1,0 +1,48 @@
+"""The one record type of the project and its JSON Lines form."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Problem(BaseModel):
+    """A question with a verifiable answer. One line of a problems file is one Problem as JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, str_strip_whitespace=True)
+
+    id: str = Field(min_length=1)
+    """Unique within a file."""
+    prompt: str = Field(min_length=1)
+    """The question as a person would put it, without template or instruction."""
+    answer: str = Field(min_length=1)
+    """The gold answer: bare, in `$...$` or in `\\boxed{}`."""
+    level: int | None = None
+    """Difficulty, 1 (easiest) upwards; None where the source has no levels."""
+    subject: str | None = None
+    source: str
+    """Where the problem comes from: `gsm8k`, `ladder`, a file name, ..."""
+    solution: str | None = None
+    """A worked solution, where the source has one."""
+
+
+def write_problems(problems: Iterable[Problem], path: Path) -> int:
+    """Write `problems` as JSON Lines and return their number. The file appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    count = 0
+    with partial.open("w", encoding="utf-8") as file:
+        for problem in problems:
+            file.write(problem.model_dump_json(exclude_none=True) + "\n")
+            count += 1
+    partial.replace(path)
+    return count
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex: the identity of a data set in every run that used it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

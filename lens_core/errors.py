@@ -1,0 +1,8 @@
+"""The one exception that a person is meant to read."""
+
+
+class LensError(Exception):
+    """Bad input or an outside system that failed: one line that names the thing and the remedy.
+
+    The CLI prints the message and leaves with exit code 2; no other exception is expected to reach a user.
+    """

@@ -1,0 +1,169 @@
+"""The report: one HTML file with everything in it, readable without a network and by a person who was not there."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import matplotlib
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from lens_core.evaluation.records import PassKReport, ProblemResult
+from lens_core.passk import Estimate
+from lens_core.report import plots
+
+_COMPLETIONS_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot with the sentence that says how to read it."""
+
+    name: str
+    title: str
+    caption: str
+    svg: Markup
+
+
+def render_report(
+    title: str,
+    facts: Mapping[str, str],
+    evaluations: Sequence[PassKReport],
+    histories: Mapping[str, plots.History],
+    samples: Mapping[str, Sequence[ProblemResult]],
+    output: Path,
+) -> Path:
+    """Write the report to `output`, and each plot as `plots/NAME.png` beside it.
+
+    Args:
+        facts: name -> value, shown as a table at the end.
+        evaluations: one a model, the base first.
+        histories: method -> the steps of its training (`metrics.jsonl`).
+        samples: model -> the same problems, with that model's completions.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("lens_core.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["percent"] = percent
+    environment.filters["interval"] = interval
+    drawn = [_draw(output.parent / "plots", *plot) for plot in _plots(evaluations, histories)]
+    page = environment.get_template("template.html.j2").render(
+        title=title,
+        answer=answer(evaluations),
+        facts=facts,
+        evaluations=evaluations,
+        ks=sorted(evaluations[0].overall),
+        levels=sorted(evaluations[0].levels),
+        plots=[plot for plot in drawn if plot is not None],
+        samples=_side_by_side(samples),
+        shown=_COMPLETIONS_SHOWN,
+    )
+    output.write_text(page, encoding="utf-8")
+    return output
+
+
+def answer(evaluations: Sequence[PassKReport]) -> str:
+    """The result in one or two sentences, worked out from the numbers; no winner is named where intervals overlap."""
+    k = evaluations[0].ks[0]
+    ranked = sorted(evaluations, key=lambda report: report.overall[k].estimate, reverse=True)
+    best, *rest = ranked
+    said = f"{best.model} reaches Pass@{k} {interval(best.overall[k])}"
+    if not rest:
+        return said + "."
+    others = " and ".join(f"{interval(report.overall[k])} for {report.model}" for report in rest)
+    level = [report.model for report in rest if report.overall[k].high >= best.overall[k].low]
+    verdict = (
+        f"The intervals of {best.model} and {' and '.join(level)} overlap: this run shows no clear winner between them."
+        if level
+        else f"Its interval lies above all others: {best.model} is the clear winner of this run."
+    )
+    return f"{said}, against {others}. {verdict}"
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def interval(estimate: Estimate) -> str:
+    """`41.2 % [38.9, 43.5]`"""
+    return f"{percent(estimate.estimate)} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+
+
+def _plots(
+    evaluations: Sequence[PassKReport], histories: Mapping[str, plots.History]
+) -> list[tuple[str, str, str, Figure | None]]:
+    """(name, title, caption, figure) of every plot, in the order of the page."""
+    confidences = {"lens/confidence/right": "-", "lens/confidence/wrong": "--"}
+    return [
+        (
+            "pass-at-k",
+            "Pass@k",
+            "The chance that at least one of k answers is right; bands are 95 % intervals over problems.",
+            plots.pass_at_k(evaluations),
+        ),
+        (
+            "by-level",
+            "Accuracy by level",
+            "Share of right answers at each level of difficulty; bars carry 95 % intervals over problems.",
+            plots.by_level(evaluations),
+        ),
+        (
+            "negative-groups",
+            "Negative groups during training",
+            "Share of prompts without a single right answer: GRPO learns nothing from them, LENS does.",
+            plots.over_steps(histories, {"lens/groups/negative": "-"}, "Negative groups, %", percent=True),
+        ),
+        (
+            "rescued-tokens",
+            "Rescued tokens",
+            "Share of the generated tokens that lie in negative groups and got a gradient all the same.",
+            plots.over_steps(histories, {"lens/tokens/rescued": "-"}, "Rescued tokens, %", percent=True),
+        ),
+        (
+            "reward",
+            "Reward during training",
+            "Mean reward of the sampled answers; thin as logged, bold smoothed.",
+            plots.over_steps(histories, {"reward": "-"}, "Mean reward"),
+        ),
+        (
+            "confidence",
+            "Confidence of right and wrong answers",
+            "Length-normalised probability of the answers that turned out right (solid) and wrong (dashed).",
+            plots.over_steps(histories, confidences, "Mean confidence"),
+        ),
+        (
+            "entropy",
+            "Entropy",
+            "Mean entropy of the policy's next token; a fall towards 0 means that it has stopped exploring.",
+            plots.over_steps(histories, {"entropy": "-"}, "Nats a token"),
+        ),
+        (
+            "length",
+            "Answer length",
+            "Mean length of the sampled answers.",
+            plots.over_steps(histories, {"completions/mean_length": "-"}, "Tokens"),
+        ),
+    ]
+
+
+def _draw(folder: Path, name: str, title: str, caption: str, figure: Figure | None) -> Plot | None:
+    if figure is None:
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    figure.savefig(folder / f"{name}.png", dpi=150)
+    buffer = io.StringIO()
+    # Ids inside an SVG must be unique in the page, hence the salt; the date would make equal runs differ.
+    with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "font.family": "sans-serif"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    drawing = buffer.getvalue()
+    return Plot(name, title, caption, Markup(drawing[drawing.index("<svg") :]))
+
+
+def _side_by_side(samples: Mapping[str, Sequence[ProblemResult]]) -> list[dict[str, ProblemResult]]:
+    """For each problem, model -> result."""
+    return [dict(zip(samples, results, strict=True)) for results in zip(*samples.values(), strict=True)]

@@ -1,0 +1,247 @@
+"""The stages of a run as plain functions: configuration and paths in, paths out.
+
+The CLI, a Kubeflow component, a Ray task and a test all call these. A stage writes a summary as its last file, so that
+a folder without it is an interrupted stage. Everything that passes between stages is a file (docs/formats.md).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from lens_core.config import RunConfig
+from lens_core.data.prepare import BAD_ROWS_FILE, TEST_FILE, TRAIN_FILE, DataSummary, read_problems, read_summary
+from lens_core.data.prepare import prepare as prepare_data
+from lens_core.errors import LensError
+from lens_core.progress import Listener, Progress, ignore
+from lens_core.tracking import StageRun, Tracking, end_parent, parent_run, stage_run
+
+BASE = "base"
+"""Label of the base policy in tables."""
+SHIPPED_BASE = "ladder-base"
+TRAINING_FILE, ROLLOUTS_FILE, PASSK_FILE, REPORT_FILE = "training.json", "rollouts.jsonl", "passk.json", "report.html"
+COMPARISON_FILE = "comparison.json"
+_SAMPLE_PROBLEMS = 5
+
+
+def prepare(config: RunConfig, output: Path, tracking: Tracking | None = None, on_progress: Listener = ignore) -> Path:
+    """Write the run's `train.jsonl`, `test.jsonl` and `data.json` into `output`."""
+    with _tracked(tracking, "prepare", config) as run:
+        on_progress(Progress("prepare", 0, 1, ""))
+        summary = prepare_data(config.data, output)
+        if run is not None:
+            run.metrics({key: value for key, value in summary if isinstance(value, int)})
+            run.dataset(output / TRAIN_FILE, summary.train_digest, "train")
+            run.dataset(output / TEST_FILE, summary.test_digest, "test")
+            if summary.bad_rows:
+                run.artifact(output / BAD_ROWS_FILE)
+    on_progress(Progress("prepare", 1, 1, _describe_data(summary)))
+    return output
+
+
+def base(config: RunConfig, output: Path) -> Path:
+    """Put the base policy into `output`: the shipped one, a local folder's, or one from the hub."""
+    from lens_core.rollout.engine import load_policy
+
+    if config.base == SHIPPED_BASE:
+        with resources.as_file(resources.files("lens_core.training") / SHIPPED_BASE) as folder:
+            shutil.copytree(folder, output, dirs_exist_ok=True)
+        return output
+    model, tokenizer = load_policy(config.base)
+    model.save_pretrained(output)
+    tokenizer.save_pretrained(output)
+    return output
+
+
+def train(
+    config: RunConfig,
+    method: str,
+    data: Path,
+    base_policy: Path,
+    output: Path,
+    tracking: Tracking | None = None,
+    on_progress: Listener = ignore,
+) -> Path:
+    """Train `method` from `base_policy` on `data`, and save the policy, `metrics.jsonl` and `training.json`."""
+    from lens_core.training.metrics_file import METRICS_FILE
+    from lens_core.training.run import train_policy
+
+    if method not in config.methods:
+        raise LensError(f"the configuration has no method {method!r}; it has {', '.join(config.methods)}")
+    stage = f"train {method}"
+    problems = read_problems(data / TRAIN_FILE)
+    start = time.monotonic()
+    with _tracked(tracking, stage, config, method) as run:
+        on_progress(Progress(stage, 0, config.train.steps, ""))
+
+        def on_step(step: int, metrics: dict[str, float]) -> None:
+            if run is not None:
+                run.metrics(metrics, step)
+            on_progress(Progress(stage, step, config.train.steps, _describe_step(metrics)))
+
+        if run is not None:
+            run.dataset(data / TRAIN_FILE, read_summary(data).train_digest, "train")
+        train_policy(problems, base_policy, config.train, config.methods[method], output, on_step)
+        summary = {"method": method, "steps": config.train.steps, "seconds": round(time.monotonic() - start, 1)}
+        (output / TRAINING_FILE).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        if run is not None:
+            run.tags({"checkpoint": output.absolute().as_uri(), "lens.method": method})
+            run.artifact(output / METRICS_FILE)
+            run.artifact(output / TRAINING_FILE)
+    return output
+
+
+def evaluate(
+    config: RunConfig,
+    label: str,
+    data: Path,
+    policy: Path,
+    output: Path,
+    tracking: Tracking | None = None,
+    on_progress: Listener = ignore,
+) -> Path:
+    """Sample and grade `policy` on the test problems; write `rollouts.jsonl` and `passk.json`."""
+    from lens_core.evaluation.evaluate import evaluate_policy
+    from lens_core.evaluation.records import summarise
+
+    stage = f"evaluate {label}"
+    problems = read_problems(data / TEST_FILE)
+    sha256 = read_summary(data).test_digest
+    evaluation = config.evaluation
+    output.mkdir(parents=True, exist_ok=True)
+    with _tracked(tracking, stage, config, label) as run:
+        on_progress(Progress(stage, 0, len(problems), ""))
+        results = []
+        with (output / ROLLOUTS_FILE).open("w", encoding="utf-8") as file:
+            for result in evaluate_policy(
+                problems, policy, evaluation, lambda done: on_progress(Progress(stage, done, len(problems), ""))
+            ):
+                results.append(result)
+                file.write(result.model_dump_json() + "\n")
+        report = summarise(label, sha256, results, evaluation.n, evaluation.ks, evaluation.seed)
+        (output / PASSK_FILE).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        if run is not None:
+            run.dataset(data / TEST_FILE, sha256, "test")
+            run.metrics(passk_metrics(report.overall))
+            for level, estimates in report.levels.items():
+                run.metrics(passk_metrics(estimates, f"level_{level}/"))
+            run.artifact(output / ROLLOUTS_FILE)
+            run.artifact(output / PASSK_FILE)
+            run.tags({"checkpoint": policy.absolute().as_uri(), "lens.method": label})
+    return output
+
+
+def compare(
+    config: RunConfig,
+    data: Path,
+    evaluations: Sequence[Path],
+    trainings: Sequence[Path],
+    output: Path,
+    tracking: Tracking | None = None,
+    on_progress: Listener = ignore,
+) -> Path:
+    """Write `report.html` (with `plots/`) and `comparison.json` from finished evaluations and trainings."""
+    from lens_core.evaluation.records import PassKReport, read_results
+    from lens_core.report.html import render_report
+    from lens_core.training.metrics_file import read_metrics
+
+    on_progress(Progress("compare", 0, 1, ""))
+    with _tracked(tracking, "compare", config) as run:
+        reports = [PassKReport.model_validate_json((path / PASSK_FILE).read_text("utf-8")) for path in evaluations]
+        samples = {
+            report.model: _spread_samples(read_results(path / ROLLOUTS_FILE))
+            for report, path in zip(reports, evaluations, strict=True)
+        }
+        summaries = [json.loads((path / TRAINING_FILE).read_text("utf-8")) for path in trainings]
+        histories = {summary["method"]: read_metrics(path) for summary, path in zip(summaries, trainings, strict=True)}
+        output.mkdir(parents=True, exist_ok=True)
+        render_report(
+            f"LENS run {config.name if tracking is None else tracking.run}",
+            _facts(config, read_summary(data), summaries),
+            reports,
+            histories,
+            samples,
+            output / REPORT_FILE,
+        )
+        comparison = {"evaluations": [report.model_dump(mode="json") for report in reports], "trainings": summaries}
+        (output / COMPARISON_FILE).write_text(json.dumps(comparison, indent=2) + "\n", encoding="utf-8")
+        if run is not None and tracking is not None:
+            run.artifact(output)
+            parent = parent_run(tracking)
+            parent.artifact(output)
+            for report in reports:
+                parent.metrics(passk_metrics(report.overall, f"{report.model}/"))
+    if tracking is not None:
+        end_parent(tracking, "FINISHED")
+    on_progress(Progress("compare", 1, 1, ""))
+    return output
+
+
+def passk_metrics(estimates: Mapping[int, Any], prefix: str = "") -> dict[str, float]:
+    """Estimates as flat metrics: `pass_at_4`, `pass_at_4_low`, `pass_at_4_high`."""
+    metrics = {}
+    for k, estimate in estimates.items():
+        metrics[f"{prefix}pass_at_{k}"] = estimate.estimate
+        metrics[f"{prefix}pass_at_{k}_low"] = estimate.low
+        metrics[f"{prefix}pass_at_{k}_high"] = estimate.high
+    return metrics
+
+
+@contextmanager
+def _tracked(
+    tracking: Tracking | None, stage: str, config: RunConfig, method: str | None = None
+) -> Iterator[StageRun | None]:
+    """The stage's MLflow run with its configuration logged; None where the stage is not tracked."""
+    if tracking is None:
+        yield None
+        return
+    with stage_run(tracking, stage) as run:
+        run.params(
+            config.model_dump(mode="json") if method is None else {"method": method, **config.model_dump(mode="json")}
+        )
+        run.tags({"lens.config_sha256": config.digest()})
+        yield run
+
+
+def _describe_data(summary: DataSummary) -> str:
+    return (
+        f"{summary.train:,} problems to train on, {summary.test:,} to test; "
+        f"{summary.overlap_removed} overlapping removed, {summary.bad_rows} bad rows"
+    )
+
+
+def _describe_step(metrics: Mapping[str, float]) -> str:
+    parts = [f"reward {metrics['reward']:.2f}"]
+    if "lens/groups/negative" in metrics:
+        parts.append(f"negative groups {metrics['lens/groups/negative']:.0%}")
+    if "step_time" in metrics:
+        parts.append(f"{metrics['step_time']:.2f} s/step")
+    return ", ".join(parts)
+
+
+def _spread_samples(results: Sequence[Any]) -> list[Any]:
+    """A few problems from all over the (level-sorted) file, the same for every model."""
+    stride = max(1, len(results) // _SAMPLE_PROBLEMS)
+    return list(results[stride // 2 :: stride][:_SAMPLE_PROBLEMS])
+
+
+def _facts(config: RunConfig, data: DataSummary, trainings: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    train, evaluation = config.train, config.evaluation
+    return {
+        "Base policy": config.base,
+        "Training problems": f"{data.train:,} ({data.overlap_removed} that were also test problems removed)",
+        "Test problems": f"{data.test:,}",
+        "Training data SHA-256": data.train_digest,
+        "Test data SHA-256": data.test_digest,
+        "Training": f"{train.steps} steps of {train.prompts_per_step} prompts x {train.group_size} answers, "
+        f"learning rate {train.learning_rate:g}, seed {train.seed}",
+        "Evaluation": f"{evaluation.n} answers a problem at temperature {evaluation.temperature:g}, seed {evaluation.seed}",
+        "Training time": ", ".join(f"{summary['method']} {summary['seconds']:.0f} s" for summary in trainings),
+        "Configuration SHA-256": config.digest(),
+    }

@@ -1,0 +1,175 @@
+"""MLflow, and nothing else here talks to it: one parent run a pipeline run, one nested run a stage.
+
+Everything goes through `MlflowClient` with explicit run ids. The fluent API would take over, and end, the run that an
+inherited MLFLOW_RUN_ID names.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lens_core.errors import LensError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT = "lens-grpo"
+RUN_TAG = "lens.run"
+_PARENT_TAG = "mlflow.parentRunId"
+_MAX_PARAM_CHARACTERS = 6000
+_MAX_DIGEST_CHARACTERS = 36
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """Where a run is tracked.
+
+    Attributes:
+        uri: any MLflow tracking URI; `sqlite:///PATH` keeps its artifacts in `artifacts/` beside the database.
+        run: name of the pipeline run; every stage that gives the same name is nested in the same parent run.
+    """
+
+    uri: str
+    run: str
+
+
+def tracking_for(uri: str, run: str) -> Tracking | None:
+    """Tracking at `uri`; an empty `uri` means that the run is not tracked (KFP parameters cannot be None)."""
+    return Tracking(uri, run) if uri else None
+
+
+class StageRun:
+    """The nested run of one stage."""
+
+    def __init__(self, client: MlflowClient, run_id: str) -> None:
+        self._client = client
+        self.run_id = run_id
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Log a nested mapping as flat parameters, `train.steps` and so on."""
+        from mlflow.entities import Param
+
+        flat = [Param(key, str(value)[:_MAX_PARAM_CHARACTERS]) for key, value in flatten(values)]
+        for start in range(0, len(flat), 100):  # the server takes at most 100 at once
+            self._client.log_batch(self.run_id, params=flat[start : start + 100])
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Log finite numbers; MLflow's stores refuse or distort NaN, which here means that there was nothing to measure."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        finite = [Metric(key, value, now, step) for key, value in values.items() if math.isfinite(value)]
+        self._client.log_batch(self.run_id, metrics=finite)
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        for key, value in values.items():
+            self._client.set_tag(self.run_id, key, value)
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        """Upload a file, or a folder with what is in it."""
+        upload = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
+        upload(self.run_id, str(path), folder)
+
+    def dataset(self, path: Path, sha256: str, context: str) -> None:
+        """Record a data set that the stage made or read; `sha256` in full is a tag, for MLflow's own field is short."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        entity = Dataset(path.name, sha256[:_MAX_DIGEST_CHARACTERS], "local", str(path))
+        self._client.log_inputs(self.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", context)])])
+        self.tags({f"data.{context}.sha256": sha256})
+
+
+@contextmanager
+def stage_run(tracking: Tracking, stage: str) -> Iterator[StageRun]:
+    """Open the nested run of `stage`; it ends FINISHED, or FAILED (KILLED on Ctrl-C) where the block raises."""
+    client = _client(tracking.uri)
+    experiment = _experiment(client, tracking.uri)
+    parent = _find_parent(client, experiment, tracking.run) or _create_parent(client, experiment, tracking.run)
+    tags = {_PARENT_TAG: parent, RUN_TAG: tracking.run, "lens.stage": stage}
+    run = StageRun(client, client.create_run(experiment, run_name=stage, tags=tags).info.run_id)
+    try:
+        yield run
+    except BaseException as error:
+        client.set_terminated(run.run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        raise
+    client.set_terminated(run.run_id, "FINISHED")
+
+
+def parent_run(tracking: Tracking) -> StageRun:
+    """The parent run, opened if it is new."""
+    client = _client(tracking.uri)
+    experiment = _experiment(client, tracking.uri)
+    parent = _find_parent(client, experiment, tracking.run) or _create_parent(client, experiment, tracking.run)
+    return StageRun(client, parent)
+
+
+def end_parent(tracking: Tracking, status: str) -> None:
+    """Set the parent run's final status: FINISHED, FAILED or KILLED. Without a parent there is nothing to end."""
+    client = _client(tracking.uri)
+    parent = _find_parent(client, _experiment(client, tracking.uri), tracking.run)
+    if parent is not None:
+        client.set_terminated(parent, status)
+
+
+def check_reachable(uri: str) -> None:
+    """Fail within seconds where MLflow's own client would retry for minutes.
+
+    Raises:
+        LensError: if `uri` names an HTTP server that does not answer.
+    """
+    if not uri.startswith(("http://", "https://")):
+        return
+    import requests
+
+    try:
+        requests.get(f"{uri.rstrip('/')}/health", timeout=5).raise_for_status()
+    except requests.RequestException as error:
+        raise LensError(
+            f"MLflow at {uri} does not answer ({type(error).__name__}): start it, or choose another --tracking-uri"
+        ) from error
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """`{"a": {"b": 1}}` as `("a.b", 1)`."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _client(uri: str) -> MlflowClient:
+    from mlflow import MlflowClient
+
+    check_reachable(uri)
+    if uri.startswith("sqlite:///"):
+        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    return MlflowClient(tracking_uri=uri)
+
+
+def _experiment(client: MlflowClient, uri: str) -> str:
+    """Id of the project's experiment, made on first use."""
+    found = client.get_experiment_by_name(EXPERIMENT)
+    if found is not None:
+        return str(found.experiment_id)
+    location = None  # a server knows where its artifacts go
+    if uri.startswith("sqlite:///"):
+        location = (Path(uri.removeprefix("sqlite:///")).absolute().parent / "artifacts").as_uri()
+    return str(client.create_experiment(EXPERIMENT, artifact_location=location))
+
+
+def _find_parent(client: MlflowClient, experiment: str, run: str) -> str | None:
+    query = f"tags.`{RUN_TAG}` = '{run}' and tags.`lens.stage` = 'pipeline'"
+    runs = client.search_runs([experiment], query, max_results=1)
+    return str(runs[0].info.run_id) if runs else None
+
+
+def _create_parent(client: MlflowClient, experiment: str, run: str) -> str:
+    tags = {RUN_TAG: run, "lens.stage": "pipeline"}
+    return str(client.create_run(experiment, run_name=run, tags=tags).info.run_id)

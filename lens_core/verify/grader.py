@@ -1,0 +1,139 @@
+"""Grading in processes of its own: safe from any thread, hard-killed when time is up."""
+
+from __future__ import annotations
+
+import json
+import queue
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from types import TracebackType
+
+from lens_core.verify.verdict import Outcome, Verdict
+
+_BOX = "\\boxed{"
+_INTEGER_IN_BOX = re.compile(r"\\boxed\{\s*([+-]?\d{1,18})\s*\}")
+_INTEGER = re.compile(r"\s*[+-]?\d{1,18}\s*")
+
+
+class _Worker:
+    """One grading process (see worker.py), started on first use and again after each death."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._process: subprocess.Popen[str] | None = None
+
+    def judge(self, completion: str, answer: str) -> Verdict:
+        process = self._alive()
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            process.stdin.write(json.dumps({"completion": completion, "answer": answer}) + "\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            return Verdict(Outcome.UNGRADED, None, self._cause_of_death(process))
+        reply = json.loads(line)
+        return Verdict(Outcome(reply["outcome"]), reply["extracted"], reply["reason"])
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    def _alive(self) -> subprocess.Popen[str]:
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "lens_core.verify.worker", str(self._timeout_s)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                encoding="utf-8",
+                errors="surrogateescape",
+            )
+            assert self._process.stdout is not None
+            if not self._process.stdout.readline():
+                raise RuntimeError(f"the grading process did not start (exit code {self._process.wait()})")
+        return self._process
+
+    def _cause_of_death(self, process: subprocess.Popen[str]) -> str:
+        code = process.wait()
+        self.close()
+        return (
+            f"time-out after {self._timeout_s:g} s"
+            if code == -signal.SIGALRM
+            else f"the grader died (exit code {code})"
+        )
+
+
+class Grader:
+    """Grades completions in `workers` processes, each answer within `timeout_s` seconds of work.
+
+    Processes start with the first answer that needs one. Safe to share between threads; close it, or use it in a `with`.
+    """
+
+    def __init__(self, workers: int = 1, timeout_s: float = 5.0) -> None:
+        self._idle: queue.Queue[_Worker] = queue.Queue()
+        self._workers = [_Worker(timeout_s) for _ in range(workers)]
+        for worker in self._workers:
+            self._idle.put(worker)
+
+    def grade(self, completion: str, answer: str) -> Verdict:
+        """Grade one completion against the gold answer, which may be bare, in `$...$` or in `\\boxed{}`."""
+        verdict = _integers(completion, answer)
+        if verdict is not None:
+            return verdict
+        worker = self._idle.get()
+        try:
+            return worker.judge(completion, answer)
+        finally:
+            self._idle.put(worker)
+
+    def grade_many(self, pairs: Iterable[tuple[str, str]]) -> list[Verdict]:
+        """Verdicts of (completion, answer) pairs, in their order; equal pairs are graded once."""
+        pairs = list(pairs)
+        distinct = list(dict.fromkeys(pairs))
+        with ThreadPoolExecutor(len(self._workers)) as threads:
+            verdicts = dict(zip(distinct, threads.map(lambda pair: self.grade(*pair), distinct), strict=True))
+        return [verdicts[pair] for pair in pairs]
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.close()
+
+    def __enter__(self) -> Grader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _integers(completion: str, answer: str) -> Verdict | None:
+    """The verdict where it needs no algebra: one box with an integer in it against an integer. Else None."""
+    if completion.count(_BOX) != 1 or not _INTEGER.fullmatch(answer):
+        return None
+    match = _INTEGER_IN_BOX.search(completion)
+    if match is None:
+        return None
+    if int(match[1]) == int(answer):
+        return Verdict(Outcome.CORRECT, match[1], "equal")
+    return Verdict(Outcome.WRONG, match[1], "not equal")
+
+
+@cache
+def default_grader() -> Grader:
+    """The grader that `grade` and `math_reward` share in this process."""
+    return Grader()
+
+
+def grade(completion: str, answer: str) -> Verdict:
+    """Grade one completion: CORRECT, WRONG, or UNGRADED where the grader crashed or ran out of time."""
+    return default_grader().grade(completion, answer)
