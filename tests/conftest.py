@@ -1,0 +1,27 @@
+"""Shared by all tests: determinism, isolation from the user's environment, real data where it is at hand."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("lens", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("lens")
+
+# Set before anything imports these libraries.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"] = "false"
+for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "LENS_HOME", "KFP_ENDPOINT", "KFP_TOKEN"):
+    os.environ.pop(name, None)
+
+_BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real data sets: LENS_SHARED_DATA, or `shared/data` beside the checkout."""
+    folder = Path(os.environ.get("LENS_SHARED_DATA", _BESIDE))
+    if not folder.is_dir():
+        pytest.skip("needs real data: set LENS_SHARED_DATA to a folder with gsm8k/, olympiadbench/ and grading/")
+    return folder

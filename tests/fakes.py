@@ -1,0 +1,23 @@
+"""Small real things for tests."""
+
+from pathlib import Path
+
+import torch
+from transformers import Qwen2ForCausalLM
+
+from lens_core.training.base import BaseConfig, character_tokenizer, new_policy
+
+TINY = BaseConfig(hidden_size=16, intermediate_size=32, layers=2, heads=2)
+
+
+def tiny_policy(seed: int = 0) -> Qwen2ForCausalLM:
+    """An untrained Qwen2 of a few thousand parameters."""
+    torch.manual_seed(seed)
+    return new_policy(TINY.model_copy(update={"seed": seed}), character_tokenizer())
+
+
+def save_tiny_policy(folder: Path) -> Path:
+    """The same with its tokenizer, in Hugging Face format."""
+    tiny_policy().save_pretrained(folder)
+    character_tokenizer().save_pretrained(folder)
+    return folder

@@ -1,0 +1,123 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lens_core.config import SourceConfig
+from lens_core.data.problem import Problem, write_problems
+from lens_core.data.readers import BadRow, last_boxed, read_source, stop_at
+from lens_core.errors import LensError
+
+
+def write(path: Path, *rows: Any) -> str:
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows), "utf-8")
+    return str(path)
+
+
+def read(kind: Any, path: str, **fields: Any) -> list[Problem]:
+    return list(read_source(SourceConfig(kind=kind, path=path, **fields), stop_at))
+
+
+def test_gsm8k_answer_is_what_follows_the_hashes_without_thousands_commas(tmp_path: Path) -> None:
+    path = write(tmp_path / "g.jsonl", {"question": "How many?", "answer": "Work.\n#### 1,234"})
+    assert read("gsm8k", path)[0] == Problem(
+        id="g-1", prompt="How many?", answer="1234", source="gsm8k", solution="Work."
+    )
+
+
+def test_gsm8k_with_a_bare_answer(tmp_path: Path) -> None:
+    path = write(tmp_path / "g.jsonl", {"problem": "How many?", "solution": "Work.", "answer": "18"})
+    assert read("gsm8k", path)[0].answer == "18"
+
+
+def test_math_answer_is_the_last_box_with_nested_braces(tmp_path: Path) -> None:
+    row = {"problem": "P", "solution": r"\boxed{1} no \boxed{\frac{1}{2}}", "level": "Level 5", "type": "Algebra"}
+    problem = read("math", write(tmp_path / "m.jsonl", row))[0]
+    assert (problem.answer, problem.level, problem.subject) == (r"\frac{1}{2}", 5, "Algebra")
+
+
+def test_math_level_without_a_number_is_no_level(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.jsonl", {"problem": "P", "answer": "1", "level": "Level ?"})
+    assert read("math", path)[0].level is None
+
+
+def test_numeric_answers_are_taken_as_written(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.jsonl", {"problem": "P", "answer": 18}, {"problem": "Q", "answer": 0.5})
+    assert [problem.answer for problem in read("math", path)] == ["18", "0.5"]
+
+
+def test_our_own_file_round_trips(tmp_path: Path) -> None:
+    problems = [
+        Problem(id="a", prompt="Ünïcode?", answer="1", source="s", level=2),
+        Problem(id="b", prompt="Q", answer="2", source="s"),
+    ]
+    write_problems(problems, tmp_path / "p.jsonl")
+    assert read("problems", str(tmp_path / "p.jsonl")) == problems
+
+
+def test_huggingface_folder_with_a_column_mapping(tmp_path: Path) -> None:
+    write(
+        tmp_path / "set" / "train.jsonl" if (tmp_path / "set").mkdir() is None else tmp_path,
+        {"q": "P", "a": 7, "hard": 3},
+    )
+    columns = {"prompt": "q", "answer": "a", "level": "hard"}
+    problem = read("huggingface", str(tmp_path / "set"), columns=columns)[0]
+    assert (problem.prompt, problem.answer, problem.level) == ("P", "7", 3)
+
+
+def test_huggingface_data_set_that_cannot_be_had_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LensError, match="data set .*nowhere .*cannot be loaded"):
+        read("huggingface", str(tmp_path / "nowhere"), columns={"prompt": "q", "answer": "a"})
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("{broken", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
+        ([1, 2], "not an object"),
+        ({"answer": "1"}, "no 'problem' or 'question'"),
+        ({"problem": "P"}, "neither an 'answer' nor a 'solution'"),
+        ({"problem": "", "answer": "1"}, "prompt: .*at least 1 character"),
+        ({"problem": "  ", "answer": "1"}, "prompt: .*at least 1 character"),
+        ({"problem": 5, "answer": "1"}, "prompt: .*valid string"),
+        ({"problem": "P", "answer": ""}, "answer: .*at least 1 character"),
+        ({"problem": "P", "answer": True}, "the answer is true"),
+        ({"problem": "P", "answer": [1]}, r"the answer is \[1\]"),
+        ({"problem": "P", "solution": "\\boxed{1"}, "neither an 'answer'"),
+    ],
+)
+def test_bad_row_stops_with_file_line_and_remedy(tmp_path: Path, row: Any, reason: str) -> None:
+    path = write(tmp_path / "m.jsonl", {"problem": "P", "answer": "1"}, row)
+    with pytest.raises(LensError, match=rf"m\.jsonl:2: .*{reason}.*--skip-bad-rows"):
+        read("math", path)
+
+
+def test_bad_rows_are_handed_over_and_the_rest_is_read(tmp_path: Path) -> None:
+    (tmp_path / "m.jsonl").write_bytes(b'{"problem": "P", "answer": "1"}\n\xff\n\n{"problem": "Q", "answer": "2"}\n')
+    bad: list[BadRow] = []
+    problems = list(read_source(SourceConfig(kind="math", path=str(tmp_path / "m.jsonl")), bad.append))
+    assert [problem.id for problem in problems] == ["m-1", "m-4"]
+    assert [(row.line, row.reason) for row in bad] == [(2, "the line is not valid UTF-8")]
+
+
+def test_missing_file_and_empty_file_are_named(tmp_path: Path) -> None:
+    with pytest.raises(LensError, match=r"none\.jsonl cannot be read: No such file"):
+        read("gsm8k", str(tmp_path / "none.jsonl"))
+    with pytest.raises(LensError, match=r"empty\.jsonl holds no rows"):
+        read("gsm8k", write(tmp_path / "empty.jsonl"))
+
+
+def test_last_boxed_without_an_end_is_none() -> None:
+    assert last_boxed("\\boxed{1} \\boxed{2") is None
+    assert last_boxed("none") is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "count"),
+    [("gsm8k", "gsm8k/train", 7473), ("gsm8k", "gsm8k/test", 1319), ("math", "olympiadbench/test", 675)],
+)
+def test_real_files_read_without_a_bad_row(shared_data: Path, kind: str, name: str, count: int) -> None:
+    problems = read(kind, str(shared_data / f"{name}.jsonl"))
+    assert len(problems) == len({problem.id for problem in problems}) == count

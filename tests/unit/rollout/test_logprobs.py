@@ -1,0 +1,46 @@
+import torch
+
+from lens_core.rollout.engine import SamplingConfig, TransformersEngine
+from lens_core.training.base import character_tokenizer
+from tests.fakes import tiny_policy
+
+QUESTIONS = ["Compute 1+1.", "A longer question than the first, so that prompts are padded."]
+
+
+def test_sampling_logprobs_are_those_of_a_full_forward_pass() -> None:
+    tokenizer, model = character_tokenizer(), tiny_policy()
+    # Make <eos> likely enough that rows end at different lengths.
+    model.generation_config.eos_token_id = list(range(2, 40))
+    config = SamplingConfig(temperature=0.7, max_new_tokens=24)
+    groups = list(TransformersEngine(model, tokenizer).sample(QUESTIONS, 8, config, seed=0))
+    assert len({len(rollout.token_ids) for group in groups for rollout in group}) > 3
+    for question, group in zip(QUESTIONS, groups, strict=True):
+        prompt = tokenizer.encode(question + "\n")
+        for rollout in group:
+            ids = torch.tensor([[*prompt, *rollout.token_ids]])
+            with torch.no_grad():
+                logits = model(input_ids=ids).logits[0, len(prompt) - 1 : -1] / 0.7
+            expected = logits.log_softmax(-1).gather(1, ids[0, len(prompt) :, None]).squeeze(1)
+            torch.testing.assert_close(torch.tensor(rollout.token_logprobs), expected, rtol=0, atol=1e-5)
+
+
+def test_sampling_is_seeded_and_leaves_the_global_random_state_alone() -> None:
+    engine = TransformersEngine(tiny_policy(), character_tokenizer())
+    before = torch.get_rng_state()
+    draw = [list(engine.sample(QUESTIONS, 2, SamplingConfig(max_new_tokens=8), seed)) for seed in (0, 0, 1)]
+    assert torch.equal(torch.get_rng_state(), before)
+    assert draw[0] == draw[1] != draw[2]
+
+
+def test_rollouts_say_whether_they_were_cut_off() -> None:
+    model = tiny_policy()
+    model.generation_config.eos_token_id = list(range(2, 40))
+    group = next(
+        TransformersEngine(model, character_tokenizer()).sample(QUESTIONS[:1], 16, SamplingConfig(max_new_tokens=8), 0)
+    )
+    assert {rollout.truncated for rollout in group} == {True, False}
+    for rollout in group:
+        ended = rollout.token_ids[-1] in range(2, 40)
+        assert rollout.truncated is not ended
+        assert len(rollout.token_ids) == len(rollout.token_logprobs) <= 8
+        assert not any(token in range(2, 40) for token in rollout.token_ids[:-1])

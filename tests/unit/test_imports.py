@@ -1,0 +1,105 @@
+"""The rooms of the house: who may import whom, and what an import may cost."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Room -> (rooms of ours that it may import, third-party packages that it may import). Anything inside a function counts
+# as well: a lazy import is still a dependency.
+ROOMS: dict[str, tuple[set[str], set[str]]] = {
+    "lens_core.errors": (set(), set()),
+    "lens_core.objective": (set(), {"torch"}),
+    "lens_core.passk": (set(), {"numpy", "scipy"}),
+    "lens_core.progress": (set(), {"rich"}),
+    "lens_core.config": ({"errors", "objective"}, {"pydantic", "yaml"}),
+    "lens_core.data": ({"errors", "config"}, {"pydantic", "datasets"}),
+    "lens_core.verify": (set(), {"math_verify"}),
+    "lens_core.rollout": ({"errors"}, {"torch", "transformers", "pydantic"}),
+    "lens_core.training": (
+        {"errors", "config", "objective", "data", "verify", "rollout"},
+        {"torch", "trl", "transformers", "datasets", "tokenizers", "pydantic"},
+    ),
+    "lens_core.evaluation": ({"config", "passk", "data", "verify", "rollout"}, {"numpy", "pydantic"}),
+    "lens_core.tracking": ({"errors"}, {"mlflow", "requests"}),
+    "lens_core.report": ({"passk", "evaluation"}, {"numpy", "matplotlib", "jinja2", "markupsafe"}),
+    "lens_core.recipes": (set(), set()),
+    "lens_core.stages": (
+        {"errors", "config", "data", "verify", "rollout", "training", "evaluation", "tracking", "report", "progress"},
+        set(),
+    ),
+    "lens_core.cli": (
+        {"errors", "config", "data", "training", "evaluation", "stages", "tracking", "progress", "pipelines"},
+        {"typer", "rich", "yaml"},
+    ),
+    "components": ({"config", "data", "stages", "progress", "tracking", "components"}, {"kfp"}),
+    "pipelines": (
+        {"errors", "config", "progress", "stages", "tracking", "components", "pipelines"},
+        {"kfp", "requests"},
+    ),
+}
+LAZY = {"ray", "kfp", "mlflow", "vllm", "kubernetes", "requests"}
+"""Imported inside the functions that use them."""
+
+
+def room_of(module: str) -> str:
+    parts = module.split(".")
+    return ".".join(parts[:2]) if parts[0] == "lens_core" else parts[0]
+
+
+def imports(path: Path) -> list[tuple[str, bool]]:
+    """(module, at module level) of each import in a file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    top = {id(node) for node in tree.body}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, id(node) in top) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = (
+                [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "lens_core" else [node.module]
+            )
+            found += [(name, id(node) in top) for name in names]
+    return found
+
+
+FILES = [path for package in ("lens_core", "components", "pipelines") for path in (ROOT / package).rglob("*.py")]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_rooms_import_only_what_they_may(path: Path) -> None:
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    room = room_of(module)
+    if room == "lens_core.__init__":
+        assert imports(path) == []
+        return
+    ours, theirs = ROOMS[room]
+    for name, at_top in imports(path):
+        root = name.split(".")[0]
+        if root in sys.stdlib_module_names:
+            continue
+        if root in ("lens_core", "components", "pipelines"):
+            target = room_of(name).removeprefix("lens_core.")
+            assert target in ours or room_of(name) == room, f"{module} must not import {name}"
+        else:
+            assert root in theirs, f"{module} must not import {name}"
+            defines_pipelines = room == "components" or module == "pipelines.lens_pipeline"
+            assert not (at_top and root in LAZY) or defines_pipelines, f"{module} must import {name} inside a function"
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("lens_core.objective", {"trl", "transformers", "mlflow", "kfp", "ray", "pydantic"}),
+        ("lens_core.cli", {"torch", "trl", "transformers", "mlflow", "kfp", "pydantic", "matplotlib"}),
+        ("lens_core.stages", {"trl", "transformers", "mlflow", "kfp", "matplotlib"}),
+    ],
+)
+def test_imports_cost_only_what_they_need(module: str, heavy: set[str]) -> None:
+    code = f"import sys, {module}; print(' '.join({{name.split('.')[0] for name in sys.modules}}))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not heavy & set(loaded)

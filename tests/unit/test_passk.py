@@ -1,0 +1,60 @@
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lens_core.passk import mean_pass_at_k, pass_at_k
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[int, int, int]:
+    n = draw(st.integers(1, 9))
+    return n, draw(st.integers(0, n)), draw(st.integers(1, n))
+
+
+@given(cases())
+def test_pass_at_k_is_the_share_of_subsets_with_a_right_answer(case: tuple[int, int, int]) -> None:
+    n, correct, k = case
+    subsets = list(combinations([index < correct for index in range(n)], k))
+    assert pass_at_k(n, correct, k) == pytest.approx(sum(map(any, subsets)) / len(subsets))
+
+
+def test_pass_at_k_by_hand() -> None:
+    # 1 - C(14, 2) / C(16, 2) = 1 - 91 / 120
+    assert pass_at_k(16, 2, 2) == pytest.approx(29 / 120)
+    assert pass_at_k(16, 4, 1) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(("n", "correct", "k"), [(4, 2, 5), (4, 2, 0), (4, 5, 1), (4, -1, 1)])
+def test_pass_at_k_names_what_is_out_of_range(n: int, correct: int, k: int) -> None:
+    with pytest.raises(ValueError, match=r"^(k|correct) is"):
+        pass_at_k(n, correct, k)
+
+
+def test_mean_pass_at_k_averages_over_problems() -> None:
+    # (0 + 0.5 + 1) / 3
+    got = mean_pass_at_k([(2, 0), (2, 1), (2, 2)], k=1)
+    assert got.estimate == pytest.approx(0.5)
+    assert 0 <= got.low < 0.5 < got.high <= 1
+
+
+def test_mean_pass_at_k_leaves_out_problems_with_too_few_graded_answers() -> None:
+    got = mean_pass_at_k([(4, 4), (1, 0)], k=2)
+    assert (got.estimate, got.problems) == (1.0, 1)
+    with pytest.raises(ValueError, match="no problem has 3 graded"):
+        mean_pass_at_k([(2, 1)], k=3)
+
+
+def test_interval_of_equal_values_is_the_value() -> None:
+    got = mean_pass_at_k([(4, 4)] * 5, k=1)
+    assert (got.low, got.estimate, got.high) == (1.0, 1.0, 1.0)
+
+
+def test_interval_covers_about_as_often_as_it_says_and_is_seeded() -> None:
+    # Half of 200 problems solved: standard error sqrt(0.25 / 200) = 0.0354, times 1.96 = 0.069.
+    counts = [(1, index % 2) for index in range(200)]
+    got = mean_pass_at_k(counts, k=1)
+    assert got.high - got.estimate == pytest.approx(0.069, abs=0.01)
+    assert got.estimate - got.low == pytest.approx(0.069, abs=0.01)
+    assert got == mean_pass_at_k(counts, k=1)

@@ -1,0 +1,112 @@
+import json
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from lens_core.verify import Grader, Outcome, grade
+from lens_core.verify.reward import math_reward
+
+TOWER = "\\boxed{9^{9^{9^{9}}}}"
+
+
+@pytest.fixture(scope="module")
+def grader() -> Iterator[Grader]:
+    with Grader(workers=2, timeout_s=2.0) as grader:
+        yield grader
+
+
+@pytest.mark.parametrize(
+    ("completion", "answer", "outcome"),
+    [
+        ("so \\boxed{12}", "12", Outcome.CORRECT),
+        ("so \\boxed{13}", "12", Outcome.WRONG),
+        ("\\boxed{+12}", "\\boxed{12}", Outcome.CORRECT),
+        ("\\boxed{\\frac12}", "0.5", Outcome.CORRECT),
+        ("It is $1/2$.", "$\\frac{1}{2}$", Outcome.CORRECT),
+        ("\\boxed{x+1}", "1+x", Outcome.CORRECT),
+        ("\\boxed{x}", "$y$", Outcome.WRONG),
+        ("The total is 1,234", "1234", Outcome.CORRECT),
+        ("I do not know.", "3", Outcome.WRONG),
+        ("", "3", Outcome.WRONG),
+    ],
+)
+def test_grade_outcomes_and_answer_forms(grader: Grader, completion: str, answer: str, outcome: Outcome) -> None:
+    assert grader.grade(completion, answer).outcome is outcome
+
+
+def test_grade_says_what_it_extracted(grader: Grader) -> None:
+    assert grader.grade("\\boxed{12}", "12").extracted == "12"
+    assert grader.grade("nothing", "12").extracted is None
+
+
+def test_unreadable_gold_answer_is_ungraded_not_wrong(grader: Grader) -> None:
+    verdict = grader.grade("\\boxed{1}", "\\boxed{}")
+    assert verdict.outcome is Outcome.UNGRADED
+    assert "gold answer" in verdict.reason
+
+
+def test_time_out_is_ungraded_and_the_next_answer_is_graded() -> None:
+    with Grader(timeout_s=0.3) as grader:
+        verdict = grader.grade(TOWER, "3")
+        assert verdict.outcome is Outcome.UNGRADED
+        assert verdict.reason == "time-out after 0.3 s"
+        assert grader.grade("\\boxed{\\frac12}", "0.5").outcome is Outcome.CORRECT
+
+
+def test_death_of_the_process_is_ungraded_and_it_is_started_again() -> None:
+    with Grader() as grader:
+        assert grader.grade("$x$", "$x$").outcome is Outcome.CORRECT
+        process = grader._workers[0]._process
+        assert process is not None
+        os.kill(process.pid, signal.SIGKILL)
+        verdict = grader.grade("$x$", "$x$")
+        assert (verdict.outcome, verdict.reason) == (Outcome.UNGRADED, "the grader died (exit code -9)")
+        assert grader.grade("$x$", "$x$").outcome is Outcome.CORRECT
+
+
+@pytest.mark.parametrize(
+    "completion",
+    ["{" * 10_000, "\\boxed{" * 10_000, "a\x00b", "lone \ud800 surrogate", "$" + "x" * 1_000_000 + "$", TOWER],
+    ids=["braces", "boxes", "nul", "surrogate", "megabyte", "tower"],
+)
+def test_adversarial_text_is_never_right_and_never_a_crash(grader: Grader, completion: str) -> None:
+    assert grader.grade(completion, "3").outcome is not Outcome.CORRECT
+
+
+def test_same_verdicts_from_many_threads(grader: Grader) -> None:
+    pairs = [(f"${i}+x$", f"$x+{i % 3}$") for i in range(30)]
+    with ThreadPoolExecutor(8) as threads:
+        outcomes = [verdict.outcome for verdict in threads.map(lambda pair: grader.grade(*pair), pairs)]
+    assert outcomes == [Outcome.CORRECT if i == i % 3 else Outcome.WRONG for i in range(30)]
+
+
+def test_grade_many_keeps_order_and_repeats(grader: Grader) -> None:
+    pairs = [("$x$", "$x$"), ("$y$", "$x$"), ("$x$", "$x$")]
+    assert [verdict.reward for verdict in grader.grade_many(pairs)] == [1.0, 0.0, 1.0]
+
+
+def test_reward_of_ungraded_answers_is_none_and_conversations_are_read() -> None:
+    conversation = [{"role": "assistant", "content": "\\boxed{2}"}]
+    assert math_reward(["\\boxed{2}", "\\boxed{3}"], answer=["2", "2"]) == [1.0, 0.0]
+    assert math_reward([conversation], answer=["2"], prompts=["?"]) == [1.0]
+    assert math_reward(["\\boxed{1}"], answer=["\\boxed{}"]) == [None]
+
+
+def test_shared_grader_serves_grade() -> None:
+    assert grade("\\boxed{7}", "7").outcome is Outcome.CORRECT
+
+
+def test_agreement_with_labelled_cases(shared_data: Path, grader: Grader) -> None:
+    rows = [json.loads(line) for line in (shared_data / "grading" / "math_verify_cases.jsonl").open(encoding="utf-8")]
+    clean = [row for row in rows if not row.get("suspect") and row["kind"] == "answer_pair"]
+    pairs = [(f"\\boxed{{{row['prediction'].strip('$')}}}", row["gold"]) for row in clean]
+    right = sum(
+        (verdict.outcome is Outcome.CORRECT) == row["expected"]
+        for verdict, row in zip(grader.grade_many(pairs), clean, strict=True)
+    )
+    assert len(clean) > 100
+    assert right / len(clean) >= 0.93  # 165 of 176
