@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from lens_core.errors import LensError
 
@@ -44,6 +46,22 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")
 DataFolder = Annotated[Path, typer.Option(help="Folder made by `lens data prepare`.")]
 
 DEFAULT_HOME = Path(".lens")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lens {metadata.version('lens-grpo')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Options of every command; `--debug` is read by `main`, wherever it stands."""
 
 
 @app.command()
@@ -313,19 +331,26 @@ def _relative(path: Path) -> str:
 
 
 def main() -> None:
-    """Entry point: a LensError becomes one line and exit code 2; `--debug` anywhere shows the traceback instead."""
+    """Entry point: bad input is one line and exit code 2; `--debug` anywhere shows the traceback instead."""
     debug = "--debug" in sys.argv
-    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     try:
-        app()
+        sys.exit(app([argument for argument in sys.argv[1:] if argument != "--debug"], standalone_mode=False))
+    except TyperException as error:
+        # A group without a command has printed its help already; Typer counts that among the errors, with no message.
+        message = getattr(error, "format_message", error.__str__)().rstrip(".")
+        sys.exit(_fail(f"{message}; see --help") if message else 2)
     except LensError as error:
         if debug:
             raise
-        typer.echo(f"lens: {error}", err=True)
-        sys.exit(2)
+        sys.exit(_fail(str(error)))
     except KeyboardInterrupt:
         typer.echo("lens: interrupted; finished steps are kept, and the same command goes on from them", err=True)
         sys.exit(130)
+
+
+def _fail(message: str) -> int:
+    typer.echo(f"lens: {' '.join(message.split())}", err=True)
+    return 2
 
 
 if __name__ == "__main__":

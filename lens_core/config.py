@@ -32,7 +32,7 @@ class SourceConfig(Section):
     """Where problems come from."""
 
     kind: Literal["ladder", "gsm8k", "math", "problems", "huggingface"]
-    """`ladder`: generated; `gsm8k`, `math`, `problems`: a JSON Lines file; `huggingface`: any data set of the library."""
+    """`ladder`: generated; `gsm8k`, `math`, `problems`: a JSON Lines file; `huggingface`: a data set of its library."""
     path: str | None = None
     """File of `gsm8k`, `math` and `problems`; name on the hub or local folder of `huggingface`."""
     columns: dict[Literal["prompt", "answer", "level", "subject", "solution"], str] | None = None

@@ -61,14 +61,14 @@ class LensConfig:
             raise ValueError(f"eps is {self.eps}; it must be a finite number > 0")
         if not 0 <= self.success_threshold < 1:
             raise ValueError(f"success_threshold is {self.success_threshold}; it must lie in [0, 1)")
-        choices = {
-            "variant": (self.variant, ("full", "mixed_only", "negative_only", "off")),
-            "difficulty_from": (self.difficulty_from, ("confidence", "sequence")),
-            "negative_normalisation": (self.negative_normalisation, ("mean", "mean_std")),
+        choices: dict[str, tuple[str, ...]] = {
+            "variant": ("full", "mixed_only", "negative_only", "off"),
+            "difficulty_from": ("confidence", "sequence"),
+            "negative_normalisation": ("mean", "mean_std"),
         }
-        for name, (value, allowed) in choices.items():
-            if value not in allowed:
-                raise ValueError(f"{name} is {value!r}; choose one of {', '.join(allowed)}")
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(allowed)}")
 
 
 @torch.no_grad()

@@ -241,7 +241,8 @@ def _facts(config: RunConfig, data: DataSummary, trainings: Sequence[Mapping[str
         "Test data SHA-256": data.test_digest,
         "Training": f"{train.steps} steps of {train.prompts_per_step} prompts x {train.group_size} answers, "
         f"learning rate {train.learning_rate:g}, seed {train.seed}",
-        "Evaluation": f"{evaluation.n} answers a problem at temperature {evaluation.temperature:g}, seed {evaluation.seed}",
+        "Evaluation": f"{evaluation.n} answers a problem at temperature {evaluation.temperature:g}, "
+        f"seed {evaluation.seed}",
         "Training time": ", ".join(f"{summary['method']} {summary['seconds']:.0f} s" for summary in trainings),
         "Configuration SHA-256": config.digest(),
     }

@@ -6,6 +6,7 @@ inherited MLFLOW_RUN_ID names.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -60,7 +61,7 @@ class StageRun:
             self._client.log_batch(self.run_id, params=flat[start : start + 100])
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Log finite numbers; MLflow's stores refuse or distort NaN, which here means that there was nothing to measure."""
+        """Log the finite numbers; NaN says that there was nothing to measure, and MLflow's stores distort it."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
@@ -147,6 +148,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 def _client(uri: str) -> MlflowClient:
     from mlflow import MlflowClient
 
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # a new database announces each of its migrations
     check_reachable(uri)
     if uri.startswith("sqlite:///"):
         Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ class Outputs(NamedTuple):
 
 
 @dsl.pipeline(name="lens-pipeline", description="Train GRPO and LENS side by side, compare their Pass@k.")
-def lens_pipeline(config: str, run: str, methods: list[str], tracking_uri: str = "") -> Outputs:  # type: ignore[type-arg]
+def lens_pipeline(config: str, run: str, methods: list[str], tracking_uri: str = "") -> Outputs:
     """Compare `methods` of `config` from one base policy on the same data.
 
     Args:
@@ -27,7 +27,7 @@ def lens_pipeline(config: str, run: str, methods: list[str], tracking_uri: str =
         tracking_uri: MLflow; empty: not tracked.
     """
     data = prepare_data(config=config, run=run, tracking_uri=tracking_uri).outputs["data"]
-    base = base_policy(config=config).outputs["policy"]
+    base = base_policy(config=config, run=run).outputs["policy"]
     base_evaluation = evaluate(
         config=config, label="base", run=run, tracking_uri=tracking_uri, data=data, policy=base
     ).set_display_name("evaluate base")

@@ -128,7 +128,7 @@ def ladder(per_level: int, seed: int, levels: Sequence[int] = LEVELS) -> list[Pr
                 break
         else:
             raise ValueError(
-                f"level {level} of the ladder has only about {len(distinct)} distinct problems, {per_level} were asked for"
+                f"level {level} of the ladder has only about {len(distinct)} distinct problems, not {per_level}"
             )
         problems.extend(distinct.values())
     return problems

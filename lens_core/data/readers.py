@@ -49,7 +49,7 @@ def read_source(source: SourceConfig, on_bad_row: Callable[[BadRow], None]) -> I
         return
     assert source.path is not None
     if source.kind == "huggingface":
-        columns: Mapping[str, str] = {} if source.columns is None else source.columns
+        columns = {} if source.columns is None else {str(field): name for field, name in source.columns.items()}
         rows: Iterable[tuple[int, str, Any]] = _dataset_rows(source)
         name, convert = Path(source.path).name, _mapped(columns)
     else:
@@ -170,7 +170,7 @@ def _gsm8k(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _math(row: dict[str, Any]) -> dict[str, Any]:
-    """MATH and its relatives: `problem`, `solution` with a `\\boxed` answer or an `answer` of its own, `level`, `subject`."""
+    """MATH and its relatives: `problem`, `level`, `subject`, and an `answer` or a `solution` with a boxed one."""
     answer = row.get("answer")
     solution = row.get("solution")
     if answer is None and isinstance(solution, str):

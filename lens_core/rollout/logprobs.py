@@ -34,14 +34,16 @@ class SamplingLogprobs:
         """Log-probabilities of `completions` (token ids, cut after EOS), row by row, each as long as its completion."""
         longest = max((len(ids) for ids in completions), default=0)
         if longest > len(self._columns):  # the last token sampled was never fed back
-            assert self._pending is not None and longest == len(self._columns) + 1
+            assert self._pending is not None
+            assert longest == len(self._columns) + 1
             last = [ids[-1] if len(ids) == longest else 0 for ids in completions]
             self._columns.append(self._score(torch.tensor(last, device=self._pending.device)))
         table = torch.stack(self._columns, dim=1).tolist() if self._columns else [[] for _ in completions]
         return [row[: len(ids)] for row, ids in zip(table, completions, strict=True)]
 
     def _score(self, token_B: Tensor) -> Tensor:
-        assert self._pending is not None and self._normaliser is not None
+        assert self._pending is not None
+        assert self._normaliser is not None
         return self._pending.gather(1, token_B.unsqueeze(1)).squeeze(1) - self._normaliser
 
 

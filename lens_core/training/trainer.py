@@ -55,9 +55,7 @@ class LensTrainer(GRPOTrainer):
             logger.warning("top_p, top_k and min_p bias confidence and the importance ratio; LENS expects them off")
         self._reward_B: Tensor | None = None
 
-    def _generate_single_turn(
-        self, *args: Any, **kwargs: Any
-    ) -> tuple[list[list[int]], list[list[float | None]] | None]:
+    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> tuple[list[list[int]], list[list[float]] | None]:
         if self.use_vllm or self.use_transformers_continuous_batching:
             return super()._generate_single_turn(*args, **kwargs)
         model = self.accelerator.unwrap_model(self.model)

@@ -29,7 +29,8 @@ class _Worker:
 
     def judge(self, completion: str, answer: str) -> Verdict:
         process = self._alive()
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
             process.stdin.write(json.dumps({"completion": completion, "answer": answer}) + "\n")
             process.stdin.flush()
@@ -75,7 +76,7 @@ class _Worker:
 class Grader:
     """Grades completions in `workers` processes, each answer within `timeout_s` seconds of work.
 
-    Processes start with the first answer that needs one. Safe to share between threads; close it, or use it in a `with`.
+    Processes start with the first answer that needs one. Safe to share between threads; close it after use.
     """
 
     def __init__(self, workers: int = 1, timeout_s: float = 5.0) -> None:

@@ -10,7 +10,7 @@ class Outcome(StrEnum):
     CORRECT = "correct"
     WRONG = "wrong"
     UNGRADED = "ungraded"
-    """The grader crashed or ran out of time. An ungraded answer is not a wrong one: it leaves its group's statistics."""
+    """The grader crashed or ran out of time. Not a wrong answer: it leaves its group's statistics."""
 
 
 @dataclass(frozen=True)

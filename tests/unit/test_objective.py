@@ -150,7 +150,7 @@ def test_advantages_name_the_argument_that_is_wrong(
 
 
 def test_confidence_rejects_different_shapes() -> None:
-    with pytest.raises(ValueError, match="token_logprobs .* mask"):
+    with pytest.raises(ValueError, match=r"token_logprobs .* mask"):
         confidence(torch.zeros(2, 3), torch.ones(2, 2))
 
 

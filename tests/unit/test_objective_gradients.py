@@ -39,7 +39,8 @@ def gradient(of: Tensor, theta: Tensor) -> Tensor:
 def test_likelihood_gradient_is_reinforce_with_the_calibrated_reward(
     values: list[float], sampler: list[float], label: list[float]
 ) -> None:
-    # Eq. 8: L = -E_mu[r log(pi/D) + (1-r) log(1 - pi/D)], mu fixed, D fixed. Since d log(1 - pi/D) = -pi/(D-pi) d log pi,
+    # Eq. 8: L = -E_mu[r log(pi/D) + (1-r) log(1 - pi/D)], mu and D fixed.
+    # Since d log(1 - pi/D) = -pi/(D-pi) d log pi,
     # -dL = E_mu[(r - (1-r) pi/(D-pi)) d log pi] = E_mu[r~ d log pi]: eq. 9 and 10.
     theta, reward = vector(values).requires_grad_(), vector(label)
     mu = vector(sampler).softmax(0)

@@ -11,6 +11,7 @@ from lens_core.objective import LensConfig, advantages, calibrated_rewards, diff
 
 FLOAT_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 confidences = st.floats(1e-3, 1.0)
+right_or_wrong = st.sampled_from([0.0, 1.0])
 configs = st.builds(
     LensConfig,
     alpha=st.floats(0, 4),
@@ -25,7 +26,7 @@ configs = st.builds(
 
 @st.composite
 def groups(
-    draw: st.DrawFn, rewards: st.SearchStrategy[float] = st.sampled_from([0.0, 1.0]), count: int | None = None
+    draw: st.DrawFn, rewards: st.SearchStrategy[float] = right_or_wrong, count: int | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Rewards and confidences of P groups of G answers, in float64."""
     p = draw(st.integers(1, 4)) if count is None else count

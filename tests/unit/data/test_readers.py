@@ -67,7 +67,7 @@ def test_huggingface_folder_with_a_column_mapping(tmp_path: Path) -> None:
 
 
 def test_huggingface_data_set_that_cannot_be_had_is_named(tmp_path: Path) -> None:
-    with pytest.raises(LensError, match="data set .*nowhere .*cannot be loaded"):
+    with pytest.raises(LensError, match=r"data set .*nowhere .*cannot be loaded"):
         read("huggingface", str(tmp_path / "nowhere"), columns={"prompt": "q", "answer": "a"})
 
 

@@ -1,0 +1,41 @@
+# `make demo` and `make test` set everything up by themselves; a second call sets nothing up again.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-unit lint format setup ui clean
+
+demo: setup  ## run the whole LENS pipeline on this machine
+	@$(BIN)/lens demo
+
+test: setup  ## all tests
+	@$(BIN)/python -m pytest
+
+test-unit: setup  ## the fast tests
+	@$(BIN)/python -m pytest tests/unit
+
+lint: setup  ## style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: setup
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+ui: setup  ## MLflow on the demo's store
+	@$(BIN)/mlflow ui --backend-store-uri sqlite:///.lens/mlflow.db
+
+clean:  ## remove everything that the commands above made
+	rm -rf $(VENV) .lens .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+
+setup: $(VENV)/ready
+
+# torch is asked for by itself and first: as another package's dependency pip may choose a build of several GB for it.
+$(VENV)/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lens-grpo needs Python 3.11 or newer; set PYTHON=python3.11")'
+	@echo "Setting up $(VENV) (once, a few minutes)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check $$(grep '^torch==' constraints.txt)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[kfp,dev]'
+	@touch $@

@@ -1,0 +1,115 @@
+"""`lens demo` at a reduced size: from nothing to a report, again from the cache, and across an interruption."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from lens_core.tracking import EXPERIMENT
+from tests.e2e.conftest import REDUCED, Lens, command
+
+pytestmark = pytest.mark.e2e
+
+
+def tracked(home: Path) -> list[Run]:
+    client = MlflowClient(tracking_uri=f"sqlite:///{home / 'mlflow.db'}")
+    return list(client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id]))
+
+
+@pytest.fixture(scope="module")
+def demo(lens: Lens, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """Home and output of a finished demo."""
+    home = tmp_path_factory.mktemp("demo") / "home"
+    done = lens("demo", "--home", str(home), overrides=REDUCED)
+    assert done.returncode == 0, done.stderr
+    yield home, done.stdout
+
+
+def test_demo_shows_progress_and_ends_with_table_report_and_mlflow(demo: tuple[Path, str]) -> None:
+    home, output = demo
+    for stage in ("prepare", "train grpo", "train lens", "evaluate base", "evaluate grpo", "evaluate lens", "compare"):
+        assert re.search(rf"^\d+:\d\d +{stage} +(\d+)/\1\b", output, re.MULTILINE), f"{stage} did not end"
+    for label in ("base", "grpo", "lens"):
+        assert re.search(rf"│ {label} +│ +\d+\.\d \[\d+\.\d, \d+\.\d\]", output)
+    report = re.search(r"^Report: +(.+)$", output, re.MULTILINE)
+    assert report is not None
+    assert "<h1>" in Path(report[1]).read_text()
+    assert f"ui --backend-store-uri sqlite:///{home / 'mlflow.db'}" in output
+
+
+def test_demo_nests_every_stage_in_one_finished_mlflow_run(demo: tuple[Path, str]) -> None:
+    runs = tracked(demo[0])
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    stages = {run.info.run_name: run for run in runs if run is not parent}
+    assert set(stages) == {
+        "prepare",
+        "train grpo",
+        "train lens",
+        "evaluate base",
+        "evaluate grpo",
+        "evaluate lens",
+        "compare",
+    }
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert {run.data.tags["mlflow.parentRunId"] for run in stages.values()} == {parent.info.run_id}
+    assert len(stages["prepare"].data.tags["data.train.sha256"]) == 64
+    assert stages["train lens"].data.params["train.steps"] == "2"
+    assert "lens/groups/negative" in stages["train lens"].data.metrics
+    assert stages["train lens"].data.tags["checkpoint"].startswith("file://")
+    assert "lens/pass_at_4" in parent.data.metrics
+
+
+def test_demo_report_is_an_artifact_of_the_run(demo: tuple[Path, str]) -> None:
+    client = MlflowClient(tracking_uri=f"sqlite:///{demo[0] / 'mlflow.db'}")
+    (parent,) = [run for run in tracked(demo[0]) if "mlflow.parentRunId" not in run.data.tags]
+    assert {"report.html", "comparison.json", "plots"} <= {
+        item.path for item in client.list_artifacts(parent.info.run_id)
+    }
+
+
+def test_demo_again_reuses_every_step_and_says_the_same(demo: tuple[Path, str], lens: Lens) -> None:
+    home, first = demo
+    before = len(tracked(home))
+    again = lens("demo", "--home", str(home), overrides=REDUCED)
+    assert again.returncode == 0, again.stderr
+    table = first[first.index("Pass@k, %") :]
+    assert again.stdout[again.stdout.index("Pass@k, %") :] == table
+    assert len(tracked(home)) == before
+    (folder,) = (home / "runs").iterdir()
+    assert "Executing task" not in "".join(
+        line for line in (folder / "pipeline.log").read_text().splitlines() if "cache hit" in line
+    )
+    assert (folder / "pipeline.log").read_text().count("cache hit") == 8
+
+
+def test_demo_goes_on_after_an_interruption(tmp_path: Path, lens: Lens) -> None:
+    overrides = (*REDUCED, "train.steps=500", 'methods={"lens": {}}')
+    process = subprocess.Popen(
+        command("demo", "--home", str(tmp_path), overrides=overrides),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C reaches a terminal's whole process group
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if re.search(r"train lens +[1-9]", line):
+            os.killpg(process.pid, signal.SIGINT)
+            break
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; finished steps are kept" in errors
+    status = {run.info.run_name: run.info.status for run in tracked(tmp_path)}
+    assert status["prepare"] == "FINISHED"
+    assert status["train lens"] == "KILLED"
+    entries = len(list((tmp_path / "cache" / "kfp").iterdir()))
+    assert entries >= 2  # at least the data and the base policy are there for the next run
+    assert json.loads(next((tmp_path / "cache" / "kfp").iterdir()).read_text())

@@ -1,0 +1,37 @@
+"""The pipeline on real problems: GSM8K rows, which carry no levels, and which an arithmetic policy cannot solve."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import REDUCED, Lens
+
+pytestmark = pytest.mark.e2e
+
+
+def test_pipeline_runs_on_gsm8k_rows(shared_data: Path, lens: Lens, tmp_path: Path) -> None:
+    def source(split: str, limit: int) -> str:
+        return f"{{kind: gsm8k, path: {shared_data / 'gsm8k' / split}.jsonl, limit: {limit}}}"
+
+    overrides = (
+        *(override for override in REDUCED if not override.startswith("data.")),
+        f"data.train={source('train', 16)}",
+        f"data.test={source('test', 6)}",
+        "name=gsm8k",
+    )
+    done = lens("pipeline", "run", "--home", str(tmp_path), overrides=overrides)
+    assert done.returncode == 0, done.stderr
+    assert "level" not in done.stdout[done.stdout.index("Pass@k") :]
+    (folder,) = (tmp_path / "runs").iterdir()
+    evaluations = json.loads((folder / "comparison.json").read_text())["evaluations"]
+    assert [evaluation["model"] for evaluation in evaluations] == ["base", "grpo", "lens"]
+    assert all(evaluation["problems"] == 6 and evaluation["levels"] == {} for evaluation in evaluations)
+
+
+def test_data_prepare_writes_real_problems(shared_data: Path, lens: Lens, tmp_path: Path) -> None:
+    overrides = (f"data.train={{kind: math, path: {shared_data / 'olympiadbench' / 'test.jsonl'}}}", "data.test=null")
+    done = lens("data", "prepare", "--output", str(tmp_path), overrides=overrides)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "data.json").read_text())
+    assert summary["train"] + summary["test"] + summary["duplicates_removed"] == 675

@@ -1,0 +1,102 @@
+"""The CLI's words and exit codes, through its entry point."""
+
+from pathlib import Path
+
+import pytest
+
+from lens_core import cli
+from lens_core.errors import LensError
+from tests.fakes import save_tiny_policy
+
+pytestmark = pytest.mark.integration
+
+
+def lens(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
+    """Exit code of `lens ARGUMENTS`."""
+    monkeypatch.setattr("sys.argv", ["lens", *arguments])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    return left.value.code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["demo", "--nope"], "No such option: --nope"),
+        (["nope"], "No such command 'nope'"),
+        (["evaluate"], "Missing argument 'policy'"),
+        (["demo", "-s", "train.group_size=1"], "train.group_size"),
+        (["demo", "-s", "methods.lens.alpha=-1"], "alpha is -1"),
+        (["demo", "-s", "evaluation.ks=[32]"], "k = 32 exceeds n = 16"),
+        (["demo", "--tracking-uri", "http://127.0.0.1:9"], "MLflow at http://127.0.0.1:9 does not answer"),
+        (["pipeline", "run", "-c", "nope.yaml"], "neither a recipe"),
+        (["pipeline", "submit", "--endpoint", "http://127.0.0.1:9"], "KFP endpoint http://127.0.0.1:9"),
+        (["data", "ladder", "-o", "x", "--per-level", "9999"], "distinct problems"),
+        (["train", "--data", "nowhere", "-o", "out"], "nowhere/train.jsonl cannot be read"),
+        (["data", "prepare", "-o", "out", "-s", "data.train={kind: math, path: no.jsonl}"], "no.jsonl cannot be read"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert lens(monkeypatch, *arguments) == 2
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert len(errors.splitlines()) == 1
+
+
+def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["lens", "pipeline", "run", "-c", "nope.yaml", "--debug"])
+    with pytest.raises(LensError):
+        cli.main()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["demo"],
+        ["train"],
+        ["evaluate"],
+        ["data", "prepare"],
+        ["data", "ladder"],
+        ["base", "train"],
+        ["pipeline", "run"],
+        ["pipeline", "compile"],
+        ["pipeline", "submit"],
+        ["recipe", "list"],
+        ["recipe", "show"],
+    ],
+)
+def test_every_help_shows_an_example(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    assert not lens(monkeypatch, *command, "--help")
+    assert f"Example: lens {' '.join(command)}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_train_and_evaluate_by_hand(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = ["-s", "data.train.per_level=4", "-s", "data.test.per_level=2", "-s", "train.steps=1", "-s", "train.warmup_steps=0"]
+    assert not lens(monkeypatch, "data", "prepare", "-o", "data", *small)
+    base = save_tiny_policy(tmp_path / "tiny")
+    assert not lens(monkeypatch, "train", "--data", "data", "--base", str(base), "-o", "policy", *small)
+    assert not lens(monkeypatch, "evaluate", "policy", "--data", "data", "-o", "evaluation", "-n", "2", "-k", "1,2")
+    assert "policy" in capsys.readouterr().out
+    assert {"model.safetensors", "metrics.jsonl", "training.json"} <= {p.name for p in (tmp_path / "policy").iterdir()}
+    assert {p.name for p in (tmp_path / "evaluation").iterdir()} == {"rollouts.jsonl", "passk.json"}
+
+
+def test_policy_folder_that_is_no_model_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lens(monkeypatch, "data", "prepare", "-o", "data", "-s", "data.train.per_level=4", "-s", "data.test.per_level=2")
+    assert lens(monkeypatch, "evaluate", "data", "--data", "data", "-o", "out") == 2
+    assert "data holds no causal language model" in capsys.readouterr().err

@@ -1,0 +1,86 @@
+"""Tracking with a real MLflow store."""
+
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from lens_core.errors import LensError
+from lens_core.tracking import EXPERIMENT, Tracking, end_parent, flatten, parent_run, stage_run
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('store') / 'new' / 'mlflow.db'}"
+
+
+def runs(uri: str, name: str) -> dict[str, Run]:
+    """The runs of a pipeline run by their names."""
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    found = client.search_runs([experiment.experiment_id], f"tags.`lens.run` = '{name}'")
+    return {run.info.run_name: run for run in found}
+
+
+def test_stages_are_nested_in_one_parent(uri: str) -> None:
+    tracking = Tracking(uri, "nested")
+    for stage in ("prepare", "train lens"):
+        with stage_run(tracking, stage):
+            pass
+    end_parent(tracking, "FINISHED")
+    found = runs(uri, "nested")
+    assert set(found) == {"nested", "prepare", "train lens"}
+    assert {run.info.status for run in found.values()} == {"FINISHED"}
+    for stage in ("prepare", "train lens"):
+        assert found[stage].data.tags["mlflow.parentRunId"] == found["nested"].info.run_id
+
+
+def test_params_metrics_data_and_artifacts_arrive(uri: str, tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text("{}\n")
+    with stage_run(Tracking(uri, "content"), "train") as run:
+        run.params({"train": {"steps": 3, "schedule": None}})
+        run.metrics({"reward": 0.5, "undefined": float("nan")}, step=1)
+        run.metrics({"reward": 0.75}, step=2)
+        run.dataset(tmp_path / "train.jsonl", "f" * 64, "train")
+        run.artifact(tmp_path / "train.jsonl")
+    stored = runs(uri, "content")["train"]
+    assert stored.data.params == {"train.steps": "3", "train.schedule": "None"}
+    assert stored.data.metrics == {"reward": 0.75}
+    assert stored.data.tags["data.train.sha256"] == "f" * 64
+    assert stored.inputs.dataset_inputs[0].dataset.name == "train.jsonl"
+    client = MlflowClient(tracking_uri=uri)
+    assert [point.value for point in client.get_metric_history(stored.info.run_id, "reward")] == [0.5, 0.75]
+    assert [item.path for item in client.list_artifacts(stored.info.run_id)] == ["train.jsonl"]
+    location = Path(stored.info.artifact_uri.removeprefix("file://"))
+    assert location.is_relative_to(Path(uri.removeprefix("sqlite:///")).parent)
+
+
+@pytest.mark.parametrize(("error", "status"), [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")])
+def test_stage_that_ends_early_is_not_left_running(uri: str, error: type[BaseException], status: str) -> None:
+    with pytest.raises(error), stage_run(Tracking(uri, status), "train"):
+        raise error
+    assert runs(uri, status)["train"].info.status == status
+
+
+def test_run_that_the_environment_names_is_left_alone(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    outer = parent_run(Tracking(uri, "outer"))
+    monkeypatch.setenv("MLFLOW_RUN_ID", outer.run_id)
+    with stage_run(Tracking(uri, "inner"), "train"):
+        pass
+    assert runs(uri, "outer")["outer"].info.status == "RUNNING"
+    assert "train" in runs(uri, "inner")
+
+
+def test_server_that_does_not_answer_is_named_at_once() -> None:
+    with (
+        pytest.raises(LensError, match=r"MLflow at http://127\.0\.0\.1:9 does not answer .*--tracking-uri"),
+        stage_run(Tracking("http://127.0.0.1:9", "x"), "train"),
+    ):
+        pass
+
+
+def test_flatten_joins_keys_with_dots() -> None:
+    assert dict(flatten({"a": {"b": {"c": 1}}, "d": 2})) == {"a.b.c": 1, "d": 2}

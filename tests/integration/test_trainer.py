@@ -1,0 +1,204 @@
+"""LensTrainer on TRL's own machinery, with a tiny real policy."""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset
+from trl import GRPOConfig, GRPOTrainer
+
+from lens_core.errors import LensError
+from lens_core.objective import LensConfig, advantages, confidence
+from lens_core.training.base import character_tokenizer
+from lens_core.training.trainer import LensTrainer
+from tests.fakes import tiny_policy
+
+pytestmark = pytest.mark.integration
+
+DATASET = Dataset.from_list([{"prompt": f"Compute {i}+{i}.\n", "answer": str(2 * i)} for i in range(8)])
+GROUP = 4
+
+
+def checksum_reward(completions: list[str], **_: Any) -> list[float]:
+    """Right when the text's code points add up to a multiple of three: about one answer in three."""
+    return [float(sum(map(ord, text)) % 3 == 0) for text in completions]
+
+
+def config(folder: Path, **fields: Any) -> GRPOConfig:
+    values: dict[str, Any] = {
+        "output_dir": str(folder),
+        "per_device_train_batch_size": 16,
+        "num_generations": GROUP,
+        "max_completion_length": 12,
+        "max_steps": 3,
+        "learning_rate": 1e-3,
+        "loss_type": "grpo",
+        "beta": 0.0,
+        "bf16": False,
+        "use_cpu": True,
+        "logging_steps": 1,
+        "report_to": "none",
+        "save_strategy": "no",
+        "disable_tqdm": True,
+    }
+    return GRPOConfig(**{**values, **fields})
+
+
+def build(cls: type[GRPOTrainer], folder: Path, reward: Any = checksum_reward, **kwargs: Any) -> GRPOTrainer:
+    fields = kwargs.pop("config", {})
+    return cls(
+        tiny_policy(),
+        reward_funcs=reward,
+        args=config(folder, **fields),
+        train_dataset=DATASET,
+        processing_class=character_tokenizer(),
+        **kwargs,
+    )
+
+
+def trained_weights(cls: type[GRPOTrainer], folder: Path, **kwargs: Any) -> dict[str, torch.Tensor]:
+    """Weights after training; built and trained in one go, since building sets the seeds."""
+    trainer = build(cls, folder, **kwargs)
+    trainer.train()
+    return {name: value.clone() for name, value in trainer.model.state_dict().items()}
+
+
+def largest_difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    return max((one[name] - other[name]).abs().max().item() for name in other)
+
+
+def generate(trainer: GRPOTrainer) -> dict[str, Any]:
+    """One generation batch, as training makes it."""
+    trainer.model.train()
+    torch.manual_seed(0)
+    rows = [DATASET[index] for index in range(4) for _ in range(GROUP)]
+    return trainer._generate_and_score_completions(rows)
+
+
+def test_variant_off_trains_the_same_weights_as_stock_grpo(tmp_path: Path) -> None:
+    ours = trained_weights(LensTrainer, tmp_path / "ours", lens=LensConfig(variant="off"))
+    stock = trained_weights(GRPOTrainer, tmp_path / "stock")
+    assert largest_difference(ours, stock) < 1e-6
+    assert largest_difference(stock, tiny_policy().state_dict()) > 1e-4  # training moved them
+
+
+def test_lens_trains_other_weights_than_grpo(tmp_path: Path) -> None:
+    lens = trained_weights(LensTrainer, tmp_path / "lens", lens=LensConfig(alpha=4.0, scale=1.0))
+    grpo = trained_weights(GRPOTrainer, tmp_path / "grpo")
+    assert largest_difference(lens, grpo) > 1e-5
+
+
+def test_advantages_are_the_objective_of_rewards_and_sampling_confidences(tmp_path: Path) -> None:
+    trainer = build(LensTrainer, tmp_path)
+    batch = generate(trainer)
+    texts = character_tokenizer().batch_decode(
+        [ids[mask.bool()] for ids, mask in zip(batch["completion_ids"], batch["completion_mask"], strict=True)],
+        skip_special_tokens=True,
+    )
+    rewards = torch.tensor(checksum_reward(texts)).view(-1, GROUP)
+    assert {int(row.sum()) for row in rewards} > {0}  # negative groups, and others
+    sure = confidence(batch["sampling_per_token_logps"], batch["completion_mask"]).view(-1, GROUP)
+    expected = advantages(rewards, sure, LensConfig()).flatten()
+    torch.testing.assert_close(batch["advantages"], expected)
+    assert list(trainer._logs["advantages"]) == pytest.approx(expected.tolist())
+
+
+def test_confidence_needs_no_forward_pass_and_agrees_with_one(tmp_path: Path) -> None:
+    trainer = build(LensTrainer, tmp_path, config={"temperature": 0.8})
+    batch = generate(trainer)
+    sampled = batch.pop("sampling_per_token_logps")
+    _, computed = trainer._counted_logprobs(batch)
+    mask = batch["completion_mask"].bool()
+    torch.testing.assert_close(sampled[mask], computed[mask], rtol=0, atol=1e-5)
+
+
+def test_metrics_of_every_step_reach_the_log(tmp_path: Path) -> None:
+    trainer = build(LensTrainer, tmp_path)
+    trainer.train()
+    steps = [entry for entry in trainer.state.log_history if "reward" in entry]
+    assert len(steps) == 3
+    for entry in steps:
+        kinds = [entry[f"lens/groups/{kind}"] for kind in ("negative", "mixed", "positive")]
+        assert sum(kinds) == pytest.approx(1)
+        assert 0 < entry["lens/confidence/wrong"] <= 1
+        assert entry["lens/ungraded"] == 0
+
+
+def test_negative_groups_are_rescued_by_lens_and_not_by_grpo(tmp_path: Path) -> None:
+    def never(completions: list[str], **_: Any) -> list[float]:
+        return [0.0] * len(completions)
+
+    lens = build(LensTrainer, tmp_path / "lens", reward=never)
+    grpo = build(LensTrainer, tmp_path / "grpo", reward=never, lens=LensConfig(variant="off"))
+    assert generate(lens)["advantages"].abs().min() > 0
+    assert not generate(grpo)["advantages"].any()
+    assert lens._metrics["train"]["lens/tokens/rescued"] == [1.0]
+    assert grpo._metrics["train"]["lens/tokens/rescued"] == [0.0]
+
+
+def test_ungraded_answers_get_no_gradient(tmp_path: Path) -> None:
+    def first_unknown(completions: list[str], **_: Any) -> list[float | None]:
+        return [None if index % GROUP == 0 else float(index % 2) for index in range(len(completions))]
+
+    trainer = build(LensTrainer, tmp_path, reward=first_unknown, max_ungraded_share=0.5)
+    got = generate(trainer)["advantages"].view(-1, GROUP)
+    assert not got[:, 0].any()
+    assert got[:, 1:].all()
+
+
+def test_too_many_ungraded_answers_stop_the_run(tmp_path: Path) -> None:
+    def unknown(completions: list[str], **_: Any) -> list[None]:
+        return [None] * len(completions)
+
+    with pytest.raises(LensError, match=r"100% of a batch's answers could not be graded \(limit 10%\)"):
+        build(LensTrainer, tmp_path, reward=unknown).train()
+
+
+def test_masked_truncated_answers_leave_their_group(tmp_path: Path) -> None:
+    trainer = build(LensTrainer, tmp_path, config={"mask_truncated_completions": True}, max_ungraded_share=1.0)
+    trainer.eos_token_ids = list(range(2, 40))  # some answers end, the others are cut off
+    trainer.generation_config.eos_token_id = trainer.eos_token_ids
+    batch = generate(trainer)
+    cut = batch["completion_mask"].sum(dim=1) == 0
+    assert cut.any()
+    assert not cut.all()
+    assert not batch["advantages"][cut].any()
+
+
+def test_normalisations_that_lens_would_overwrite_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="scale_rewards='group'"):
+        build(LensTrainer, tmp_path, config={"scale_rewards": "batch"})
+
+
+def test_evaluation_with_one_answer_a_prompt_is_left_to_trl(tmp_path: Path) -> None:
+    trainer = build(
+        LensTrainer, tmp_path, eval_dataset=DATASET, config={"num_generations_eval": 1, "per_device_eval_batch_size": 4}
+    )
+    assert trainer.evaluate()["eval_reward"] >= 0
+
+
+def test_gradient_accumulation_gives_the_same_weights(tmp_path: Path) -> None:
+    halved = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2}
+    whole = trained_weights(LensTrainer, tmp_path / "whole")
+    halves = trained_weights(LensTrainer, tmp_path / "halves", config=halved)
+    assert largest_difference(whole, halves) < 1e-5
+
+
+def test_trl_still_has_what_we_extend(tmp_path: Path) -> None:
+    upgrade = "TRL has changed under LensTrainer: read its release notes and adapt training/trainer.py"
+    for method in ("_generate_single_turn", "_calculate_rewards", "_generate_and_score_completions"):
+        assert hasattr(GRPOTrainer, method), upgrade
+    parameters = inspect.signature(GRPOTrainer._get_per_token_logps_and_entropies).parameters
+    assert list(parameters)[:6] == [
+        "self",
+        "model",
+        "input_ids",
+        "attention_mask",
+        "logits_to_keep",
+        "batch_size",
+    ], upgrade
+    batch = generate(build(GRPOTrainer, tmp_path))
+    wanted = {"prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "advantages"}
+    assert wanted <= batch.keys(), upgrade
