@@ -330,11 +330,15 @@ def _relative(path: Path) -> str:
     return os.path.relpath(path) if path.absolute().is_relative_to(Path.cwd()) else str(path)
 
 
+_INTERRUPTED = 130
+"""Typer's exit code after Ctrl-C, the shell's convention of 128 + SIGINT."""
+
+
 def main() -> None:
     """Entry point: bad input is one line and exit code 2; `--debug` anywhere shows the traceback instead."""
     debug = "--debug" in sys.argv
     try:
-        sys.exit(app([argument for argument in sys.argv[1:] if argument != "--debug"], standalone_mode=False))
+        code = app([argument for argument in sys.argv[1:] if argument != "--debug"], standalone_mode=False)
     except TyperException as error:
         # A group without a command has printed its help already; Typer counts that among the errors, with no message.
         message = getattr(error, "format_message", error.__str__)().rstrip(".")
@@ -343,9 +347,9 @@ def main() -> None:
         if debug:
             raise
         sys.exit(_fail(str(error)))
-    except KeyboardInterrupt:
+    if code == _INTERRUPTED:
         typer.echo("lens: interrupted; finished steps are kept, and the same command goes on from them", err=True)
-        sys.exit(130)
+    sys.exit(code)
 
 
 def _fail(message: str) -> int:

@@ -6,9 +6,11 @@ import contextlib
 import hashlib
 import io
 import json
+import logging
 import os
 import re
 import shutil
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import Any
 
 from lens_core.config import RunConfig
 from lens_core.errors import LensError
-from lens_core.progress import Listener, parse_marked
+from lens_core.progress import Listener, Progress, parse_marked
 from lens_core.stages import COMPARISON_FILE, REPORT_FILE
 from lens_core.tracking import Tracking, check_reachable, end_parent
 
@@ -159,8 +161,35 @@ def _threads_shared_by(processes: int) -> Iterator[None]:
 @contextlib.contextmanager
 def _captured(log: Path, on_progress: Listener) -> Iterator[None]:
     """Send stdout, where kfp.local prints what its steps print, to `log`; marked lines go to `on_progress`."""
-    with log.open("w", encoding="utf-8") as file, contextlib.redirect_stdout(_Splitter(file, on_progress)):
-        yield
+    with (
+        log.open("w", encoding="utf-8") as file,
+        contextlib.redirect_stdout(_Splitter(file, on_progress)),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", message=".*have no effect in the current local runner")
+        logger = logging.getLogger()
+        handler, level = _Reused(file, on_progress), logger.level
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+
+
+class _Reused(logging.StreamHandler[Any]):
+    """Writes kfp.local's records to the log, and takes its word of a reused step as that step's progress."""
+
+    def __init__(self, log: io.TextIOBase | Any, on_progress: Listener) -> None:
+        super().__init__(log)
+        self._on_progress = on_progress
+
+    def emit(self, record: logging.LogRecord) -> None:
+        super().emit(record)
+        match = re.match(r"Task '?([\w-]+)'? cache hit", record.getMessage())
+        if match:
+            self._on_progress(Progress(match[1], 1, 1, "reused from an earlier run"))
 
 
 class _Splitter(io.TextIOBase):

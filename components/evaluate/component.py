@@ -18,6 +18,7 @@ def evaluate(
 ) -> None:
     """Write rollouts.jsonl and passk.json of `policy`; `label` is its name in tables."""
     import json
+    import shutil
     from pathlib import Path
 
     from lens_core import stages
@@ -29,5 +30,6 @@ def evaluate(
     tracking = tracking_for(tracking_uri, run)
     output = Path(evaluation.path)
     stages.evaluate(settings, label, Path(data.path), Path(policy.path), output, tracking, print_marked)
+    shutil.copyfile(output / stages.PASSK_FILE, metrics.path)  # kfp.local's cache wants a file behind each artifact
     for k, estimate in json.loads((output / stages.PASSK_FILE).read_text())["overall"].items():
         metrics.log_metric(f"pass_at_{k}", estimate["estimate"])

@@ -83,7 +83,8 @@ def test_train_and_evaluate_by_hand(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    small = ["-s", "data.train.per_level=4", "-s", "data.test.per_level=2", "-s", "train.steps=1", "-s", "train.warmup_steps=0"]
+    values = ("data.train.per_level=4", "data.test.per_level=2", "train.steps=1", "train.warmup_steps=0")
+    small = [f"--set={value}" for value in values]
     assert not lens(monkeypatch, "data", "prepare", "-o", "data", *small)
     base = save_tiny_policy(tmp_path / "tiny")
     assert not lens(monkeypatch, "train", "--data", "data", "--base", str(base), "-o", "policy", *small)
