@@ -125,6 +125,7 @@ def submit(config: RunConfig, endpoint: str, tracking_uri: str, token: str | Non
     """
     import requests
     from kfp import Client
+    from kfp_server_api import ApiException
 
     from pipelines.lens_pipeline import lens_pipeline
 
@@ -137,6 +138,8 @@ def submit(config: RunConfig, endpoint: str, tracking_uri: str, token: str | Non
         run = client.create_run_from_pipeline_func(
             lens_pipeline, arguments=parameters, run_name=parameters["run"], experiment_name="lens-grpo"
         )
+    except ApiException as error:
+        raise LensError(f"the KFP endpoint {endpoint} refused the run: {error.status} {error.reason}") from error
     except requests.RequestException as error:
         raise LensError(
             f"the KFP endpoint {endpoint} does not answer as one ({type(error).__name__}): check the address "

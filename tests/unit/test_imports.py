@@ -39,10 +39,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "components": ({"config", "data", "stages", "progress", "tracking", "components"}, {"kfp"}),
     "pipelines": (
         {"errors", "config", "progress", "stages", "tracking", "components", "pipelines"},
-        {"kfp", "requests"},
+        {"kfp", "kfp_server_api", "requests"},
     ),
 }
-LAZY = {"ray", "kfp", "mlflow", "vllm", "kubernetes", "requests"}
+LAZY = {"ray", "kfp", "kfp_server_api", "mlflow", "vllm", "kubernetes", "requests"}
 """Imported inside the functions that use them."""
 
 
