@@ -3,7 +3,8 @@
     python -m benchmarks.step
 
 All three take the same steps: same policy, prompts, seeds, reward function and, since the learning rate is 0, the same
-completions (8 prompts x 16 answers, at most 64 new tokens). They take turns; each ratio is the median over rounds.
+completions (8 prompts x 16 answers, at most 64 new tokens). They take their steps in turn, and each ratio is the median
+over pairs of equal steps, so that a machine that speeds up or slows down does so for all.
 """
 
 from __future__ import annotations
@@ -14,14 +15,18 @@ import os
 import platform
 import statistics
 import tempfile
+import threading
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
-from transformers import PrinterCallback, TrainerCallback
+from transformers import PrinterCallback, TrainerCallback, TrainerState
 from transformers.utils.logging import disable_progress_bar
 from trl import GRPOTrainer
 
@@ -41,67 +46,101 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-class StepTimes(TrainerCallback):
-    """Wall seconds of each step, generation and grading included."""
+class Turns:
+    """Lets trainers in several threads take their steps strictly in turn, and times each from its start to the next.
 
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-        self._start = 0.0
+    Each step starts from a seed of its own, so that the step of one number samples the same completions in all.
+    """
 
-    def on_step_begin(self, *_: Any, **__: Any) -> None:
+    def __init__(self, names: Sequence[str]) -> None:
+        self._condition = threading.Condition()
+        self._order = list(names)
+        self._turn = names[0]
+        self.seconds: dict[str, list[float]] = {name: [] for name in names}
+
+    def of(self, name: str) -> TrainerCallback:
+        return _Turn(self, name)
+
+    def wait(self, name: str) -> None:
+        with self._condition:
+            self._condition.wait_for(lambda: self._turn == name)
+
+    def give_up(self, name: str) -> None:
+        with self._condition:
+            self._turn = self._order[(self._order.index(name) + 1) % len(self._order)]
+            self._condition.notify_all()
+
+
+class _Turn(TrainerCallback):
+    def __init__(self, turns: Turns, name: str) -> None:
+        self._turns = turns
+        self._name = name
+        self._start: float | None = None
+
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
+        self._turns.wait(self._name)
+
+    def on_step_begin(self, args: Any, state: TrainerState, *_: Any, **__: Any) -> None:
+        self._end_step()
+        if self._start is not None:
+            self._turns.give_up(self._name)
+            self._turns.wait(self._name)
+        torch.manual_seed(state.global_step)
         self._start = time.perf_counter()
 
-    def on_step_end(self, *_: Any, **__: Any) -> None:
-        self.seconds.append(time.perf_counter() - self._start)
+    def on_train_end(self, *_: Any, **__: Any) -> None:
+        self._end_step()
+        self._turns.give_up(self._name)
+
+    def _end_step(self) -> None:
+        if self._start is not None:
+            self._turns.seconds[self._name].append(time.perf_counter() - self._start)
 
 
-def step_seconds(variant: str, dataset: Dataset, steps: int, folder: Path) -> float:
-    """Median seconds of a step; the first, which warms up, is left out."""
+def build(variant: str, dataset: Dataset, steps: int, turns: Turns, folder: Path) -> GRPOTrainer:
     with resources.as_file(resources.files("lens_core.training") / SHIPPED_BASE) as base:
         model, tokenizer = load_policy(base)
-    config = grpo_config(load_config("demo", [f"train.steps={steps + 1}", "train.warmup_steps=0"]).train, folder)
+    config = grpo_config(load_config("demo", [f"train.steps={steps}", "train.warmup_steps=0"]).train, folder)
     config.learning_rate = 0.0
-    times = StepTimes()
     trainer = (LensTrainer if VARIANTS[variant] else GRPOTrainer)(
         model,
         reward_funcs=math_reward,
         args=config,
         train_dataset=dataset,
         processing_class=tokenizer,
-        callbacks=[times],
+        callbacks=[turns.of(variant)],
         **VARIANTS[variant],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train()
-    return statistics.median(times.seconds[1:])
+    return trainer
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--steps", type=int, default=8, help="timed steps of each variant in a round")
-    parser.add_argument("--quick", action="store_true", help="3 rounds of 3 steps")
+    parser.add_argument("--steps", type=int, default=60, help="steps of each trainer")
+    parser.add_argument("--quick", action="store_true", help="10 steps")
     arguments = parser.parse_args()
-    rounds, steps = (3, 3) if arguments.quick else (arguments.rounds, arguments.steps)
+    steps = 10 if arguments.quick else arguments.steps
     disable_progress_bar()
     problems = ladder(40, seed=1)
     tokenizer = load_policy(str(resources.files("lens_core.training") / SHIPPED_BASE))[1]
     dataset = Dataset.from_list([{"prompt": format_prompt(p.prompt, tokenizer), "answer": p.answer} for p in problems])
-    seconds: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
-    with tempfile.TemporaryDirectory() as folder:
-        for turn in range(rounds):
-            order = list(VARIANTS)
-            for variant in order[turn % 3 :] + order[: turn % 3]:  # nobody is always first
-                seconds[variant].append(step_seconds(variant, dataset, steps, Path(folder)))
+    turns = Turns(list(VARIANTS))
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(len(VARIANTS)) as threads:
+        trainers = [build(variant, dataset, steps + 1, turns, Path(folder)) for variant in VARIANTS]
+        for running in [threads.submit(trainer.train) for trainer in trainers]:
+            running.result()
+    seconds = {variant: values[1:] for variant, values in turns.seconds.items()}  # the first step warms up
     stock, grpo, lens = seconds.values()
     ratios = {
         "lens_trainer_over_trl": statistics.median(a / b for a, b in zip(grpo, stock, strict=True)),
         "lens_over_grpo": statistics.median(a / b for a, b in zip(lens, grpo, strict=True)),
     }
-    print(f"\n{date.today()}, {platform.machine()}, {os.cpu_count()} cores; {rounds} rounds of {steps} steps\n")
-    print("| trainer | seconds a step, median (lowest to highest round) |\n|---|---|")
+    print(f"\n{date.today()}, {platform.machine()}, {os.cpu_count()} cores; {steps} steps of each trainer, in turn\n")
+    print("| trainer | seconds a step, median (middle half) |\n|---|---|")
     for variant, values in seconds.items():
-        print(f"| {variant} | {statistics.median(values):.3f} ({min(values):.3f} to {max(values):.3f}) |")
+        low, middle, high = statistics.quantiles(values, n=4)
+        print(f"| {variant} | {middle:.3f} ({low:.3f} to {high:.3f}) |")
     print(json.dumps({name: round(ratio, 4) for name, ratio in ratios.items()}))
 
 

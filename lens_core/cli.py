@@ -209,11 +209,11 @@ def train(
     """
     from lens_core import stages
     from lens_core.progress import Display
-    from lens_core.tracking import Tracking
+    from lens_core.tracking import Tracking, whole_run
 
     settings = _load(config, overrides)
     tracking = Tracking(_tracking_uri(tracking_uri, home), settings.name)
-    with Display() as display:
+    with whole_run(tracking), Display() as display:
         start = stages.base(settings, output / "base") if base is None else base
         stages.train(settings, method, data, start, output, tracking, display)
     typer.echo(output)
@@ -239,14 +239,14 @@ def evaluate(
     from lens_core import stages
     from lens_core.evaluation.records import PassKReport
     from lens_core.progress import Display
-    from lens_core.tracking import Tracking
+    from lens_core.tracking import Tracking, whole_run
 
     extra = [] if n is None else [f"evaluation.n={n}"]
     extra += [] if ks is None else [f"evaluation.ks=[{ks}]"]
     settings = _load(config, [*([] if overrides is None else overrides), *extra])
     tracking = Tracking(_tracking_uri(tracking_uri, home), settings.name)
     name = policy.resolve().name if label is None else label
-    with Display() as display:
+    with whole_run(tracking), Display() as display:
         stages.evaluate(settings, name, data, policy, output, tracking, display)
     report = PassKReport.model_validate_json((output / stages.PASSK_FILE).read_text(encoding="utf-8"))
     _print_tables([report])
@@ -337,6 +337,7 @@ _INTERRUPTED = 130
 def main() -> None:
     """Entry point: bad input is one line and exit code 2; `--debug` anywhere shows the traceback instead."""
     debug = "--debug" in sys.argv
+    os.environ.setdefault("TQDM_DISABLE", "1")  # libraries' bars for every file would run through ours
     try:
         code = app([argument for argument in sys.argv[1:] if argument != "--debug"], standalone_mode=False)
     except TyperException as error:

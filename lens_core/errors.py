@@ -6,3 +6,8 @@ class LensError(Exception):
 
     The CLI prints the message and leaves with exit code 2; no other exception is expected to reach a user.
     """
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception of another library says, on one line; its type where it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -19,10 +19,12 @@ from lens_core.errors import LensError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 EXPERIMENT = "lens-grpo"
 RUN_TAG = "lens.run"
 _PARENT_TAG = "mlflow.parentRunId"
+_PIPELINE = "pipeline"
 _MAX_PARAM_CHARACTERS = 6000
 _MAX_DIGEST_CHARACTERS = 36
 
@@ -49,7 +51,7 @@ class StageRun:
     """The nested run of one stage."""
 
     def __init__(self, client: MlflowClient, run_id: str) -> None:
-        self._client = client
+        self.client = client
         self.run_id = run_id
 
     def params(self, values: Mapping[str, Any]) -> None:
@@ -58,7 +60,7 @@ class StageRun:
 
         flat = [Param(key, str(value)[:_MAX_PARAM_CHARACTERS]) for key, value in flatten(values)]
         for start in range(0, len(flat), 100):  # the server takes at most 100 at once
-            self._client.log_batch(self.run_id, params=flat[start : start + 100])
+            self.client.log_batch(self.run_id, params=flat[start : start + 100])
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Log the finite numbers; NaN says that there was nothing to measure, and MLflow's stores distort it."""
@@ -66,15 +68,15 @@ class StageRun:
 
         now = int(time.time() * 1000)
         finite = [Metric(key, value, now, step) for key, value in values.items() if math.isfinite(value)]
-        self._client.log_batch(self.run_id, metrics=finite)
+        self.client.log_batch(self.run_id, metrics=finite)
 
     def tags(self, values: Mapping[str, str]) -> None:
         for key, value in values.items():
-            self._client.set_tag(self.run_id, key, value)
+            self.client.set_tag(self.run_id, key, value)
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Upload a file, or a folder with what is in it."""
-        upload = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
+        upload = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
         upload(self.run_id, str(path), folder)
 
     def dataset(self, path: Path, sha256: str, context: str) -> None:
@@ -82,17 +84,17 @@ class StageRun:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         entity = Dataset(path.name, sha256[:_MAX_DIGEST_CHARACTERS], "local", str(path))
-        self._client.log_inputs(self.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", context)])])
+        self.client.log_inputs(self.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", context)])])
         self.tags({f"data.{context}.sha256": sha256})
 
 
 @contextmanager
 def stage_run(tracking: Tracking, stage: str) -> Iterator[StageRun]:
     """Open the nested run of `stage`; it ends FINISHED, or FAILED (KILLED on Ctrl-C) where the block raises."""
-    client = _client(tracking.uri)
+    parent = parent_run(tracking)
+    client = parent.client
     experiment = _experiment(client, tracking.uri)
-    parent = _find_parent(client, experiment, tracking.run) or _create_parent(client, experiment, tracking.run)
-    tags = {_PARENT_TAG: parent, RUN_TAG: tracking.run, "lens.stage": stage}
+    tags = {_PARENT_TAG: parent.run_id, RUN_TAG: tracking.run, "lens.stage": stage}
     run = StageRun(client, client.create_run(experiment, run_name=stage, tags=tags).info.run_id)
     try:
         yield run
@@ -103,19 +105,35 @@ def stage_run(tracking: Tracking, stage: str) -> Iterator[StageRun]:
 
 
 def parent_run(tracking: Tracking) -> StageRun:
-    """The parent run, opened if it is new."""
+    """The parent run: made if it is new, running again if it had ended."""
     client = _client(tracking.uri)
     experiment = _experiment(client, tracking.uri)
-    parent = _find_parent(client, experiment, tracking.run) or _create_parent(client, experiment, tracking.run)
-    return StageRun(client, parent)
+    parent = _find_parent(client, experiment, tracking.run)
+    if parent is None:
+        tags = {RUN_TAG: tracking.run, "lens.stage": _PIPELINE}
+        parent = client.create_run(experiment, run_name=tracking.run, tags=tags)
+    elif parent.info.status != "RUNNING":
+        client.update_run(parent.info.run_id, status="RUNNING")
+    return StageRun(client, parent.info.run_id)
 
 
 def end_parent(tracking: Tracking, status: str) -> None:
-    """Set the parent run's final status: FINISHED, FAILED or KILLED. Without a parent there is nothing to end."""
+    """Set the final status of the parent run, if there is one that runs: FINISHED, FAILED or KILLED."""
     client = _client(tracking.uri)
     parent = _find_parent(client, _experiment(client, tracking.uri), tracking.run)
-    if parent is not None:
-        client.set_terminated(parent, status)
+    if parent is not None and parent.info.status == "RUNNING":
+        client.set_terminated(parent.info.run_id, status)
+
+
+@contextmanager
+def whole_run(tracking: Tracking) -> Iterator[None]:
+    """End the parent run as the block ends: FINISHED, KILLED on Ctrl-C, or FAILED."""
+    try:
+        yield
+    except BaseException as error:
+        end_parent(tracking, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        raise
+    end_parent(tracking, "FINISHED")
 
 
 def check_reachable(uri: str) -> None:
@@ -163,15 +181,10 @@ def _experiment(client: MlflowClient, uri: str) -> str:
     location = None  # a server knows where its artifacts go
     if uri.startswith("sqlite:///"):
         location = (Path(uri.removeprefix("sqlite:///")).absolute().parent / "artifacts").as_uri()
-    return str(client.create_experiment(EXPERIMENT, artifact_location=location))
+    kind = {"mlflow.experimentKind": "custom_model_development"}  # the UI's model training views, not the GenAI ones
+    return str(client.create_experiment(EXPERIMENT, artifact_location=location, tags=kind))
 
 
-def _find_parent(client: MlflowClient, experiment: str, run: str) -> str | None:
-    query = f"tags.`{RUN_TAG}` = '{run}' and tags.`lens.stage` = 'pipeline'"
-    runs = client.search_runs([experiment], query, max_results=1)
-    return str(runs[0].info.run_id) if runs else None
-
-
-def _create_parent(client: MlflowClient, experiment: str, run: str) -> str:
-    tags = {RUN_TAG: run, "lens.stage": "pipeline"}
-    return str(client.create_run(experiment, run_name=run, tags=tags).info.run_id)
+def _find_parent(client: MlflowClient, experiment: str, run: str) -> Run | None:
+    query = f"tags.`{RUN_TAG}` = '{run}' and tags.`lens.stage` = '{_PIPELINE}'"
+    return next(iter(client.search_runs([experiment], query, max_results=1)), None)

@@ -20,7 +20,7 @@ from lens_core.config import RunConfig
 from lens_core.errors import LensError
 from lens_core.progress import Listener, Progress, parse_marked
 from lens_core.stages import COMPARISON_FILE, REPORT_FILE
-from lens_core.tracking import Tracking, check_reachable, end_parent
+from lens_core.tracking import Tracking, check_reachable, whole_run
 
 _PARALLEL_METHODS = 2
 """kfp.local runs two branches of a ParallelFor at a time."""
@@ -94,14 +94,14 @@ def run_local(config: RunConfig, home: Path, tracking_uri: str, on_progress: Lis
     )
     log = folder / "pipeline.log"
     try:
-        with _threads_shared_by(min(_PARALLEL_METHODS, len(config.methods))), _captured(log, on_progress):
+        with (
+            whole_run(tracking),
+            _threads_shared_by(min(_PARALLEL_METHODS, len(config.methods))),
+            _captured(log, on_progress),
+        ):
             outputs = lens_pipeline(**parameters).outputs
     except RuntimeError as error:  # kfp.local's word for a failed step
-        end_parent(tracking, "FAILED")
         raise LensError(f"{_cause(log)} (log: {log})") from error
-    except KeyboardInterrupt:
-        end_parent(tracking, "KILLED")
-        raise
     shutil.copytree(outputs["comparison"].path, folder, dirs_exist_ok=True)
     return LocalRun(tracking.run, folder)
 

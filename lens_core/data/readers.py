@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from lens_core.config import SourceConfig, describe
 from lens_core.data.ladder import ladder
 from lens_core.data.problem import Problem
-from lens_core.errors import LensError
+from lens_core.errors import LensError, first_line
 
 
 @dataclass(frozen=True)
@@ -127,9 +127,7 @@ def _dataset_rows(source: SourceConfig) -> Iterator[tuple[int, str, Any]]:
     try:
         dataset = load_dataset(source.path, split=split)
     except Exception as error:  # the library raises many kinds, its own and those of its file systems
-        raise LensError(
-            f"data set {source.path} (split {split}) cannot be loaded: {str(error).splitlines()[0]}"
-        ) from error
+        raise LensError(f"data set {source.path} (split {split}) cannot be loaded: {first_line(error)}") from error
     for number, row in enumerate(dataset, start=1):
         yield number, json.dumps(row, default=str), row
 

@@ -75,14 +75,20 @@ def answer(evaluations: Sequence[PassKReport]) -> str:
     said = f"{best.model} reaches Pass@{k} {interval(best.overall[k])}"
     if not rest:
         return said + "."
-    others = " and ".join(f"{interval(report.overall[k])} for {report.model}" for report in rest)
+    others = _listed([f"{interval(report.overall[k])} for {report.model}" for report in rest])
     level = [report.model for report in rest if report.overall[k].high >= best.overall[k].low]
     verdict = (
-        f"The intervals of {best.model} and {' and '.join(level)} overlap: this run shows no clear winner between them."
+        f"The intervals of {_listed([best.model, *level])} overlap: this run shows no clear winner between them."
         if level
         else f"Its interval lies above all others: {best.model} is the clear winner of this run."
     )
     return f"{said}, against {others}. {verdict}"
+
+
+def _listed(words: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`"""
+    *head, last = words
+    return f"{', '.join(head)} and {last}" if head else last
 
 
 def percent(share: float) -> str:

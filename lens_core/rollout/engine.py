@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from lens_core.errors import LensError
+from lens_core.errors import LensError, first_line
 from lens_core.rollout.logprobs import sampling_logprobs
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def load_policy(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenize
     except (OSError, ValueError, KeyError) as error:
         raise LensError(
             f"{folder} holds no causal language model in Hugging Face format "
-            f"(config.json, model.safetensors, tokenizer files): {str(error).splitlines()[0]}"
+            f"(config.json, model.safetensors, tokenizer files): {first_line(error)}"
         ) from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -111,26 +111,28 @@ class TransformersEngine:
                 temperature=config.temperature,
                 top_p=1.0,
                 top_k=0,
+                repetition_penalty=1.0,  # some models' own generation_config.json sets it, and filters
                 max_new_tokens=config.max_new_tokens,
                 pad_token_id=self.tokenizer.pad_token_id,
             )
-        completions = [self._cut(ids) for ids in output_BT[:, padded["input_ids"].shape[1] :].tolist()]
+        ends = self._end_tokens()
+        completions = [_cut(ids, ends) for ids in output_BT[:, padded["input_ids"].shape[1] :].tolist()]
         texts = self.tokenizer.batch_decode(completions, skip_special_tokens=True)
         rollouts = [
-            Rollout(text, tuple(ids), tuple(logprobs), truncated=ids[-1] not in self._eos_ids)
+            Rollout(text, tuple(ids), tuple(logprobs), truncated=ids[-1] not in ends)
             for text, ids, logprobs in zip(texts, completions, recorder.rows(completions), strict=True)
         ]
         for start in range(0, len(rollouts), n):
             yield rollouts[start : start + n]
 
-    @property
-    def _eos_ids(self) -> set[int]:
+    def _end_tokens(self) -> set[int]:
         configured = self.model.generation_config.eos_token_id
         if configured is None:
             configured = self.tokenizer.eos_token_id
         return set(configured) if isinstance(configured, list) else {configured}
 
-    def _cut(self, ids: list[int]) -> list[int]:
-        """`ids` up to and including the first end-of-sequence token."""
-        end = next((index for index, token in enumerate(ids) if token in self._eos_ids), len(ids) - 1)
-        return ids[: end + 1]
+
+def _cut(ids: list[int], ends: set[int]) -> list[int]:
+    """`ids` up to and including the first end-of-sequence token."""
+    end = next((index for index, token in enumerate(ids) if token in ends), len(ids) - 1)
+    return ids[: end + 1]

@@ -7,7 +7,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from lens_core.errors import LensError
-from lens_core.tracking import EXPERIMENT, Tracking, end_parent, flatten, parent_run, stage_run
+from lens_core.tracking import EXPERIMENT, Tracking, end_parent, flatten, parent_run, stage_run, whole_run
 
 pytestmark = pytest.mark.integration
 
@@ -63,6 +63,16 @@ def test_stage_that_ends_early_is_not_left_running(uri: str, error: type[BaseExc
     with pytest.raises(error), stage_run(Tracking(uri, status), "train"):
         raise error
     assert runs(uri, status)["train"].info.status == status
+
+
+def test_parent_ends_as_its_stages_do_and_runs_again_when_resumed(uri: str) -> None:
+    tracking = Tracking(uri, "resumed")
+    with pytest.raises(ValueError, match="broken"), whole_run(tracking), stage_run(tracking, "train"):
+        raise ValueError("broken")
+    assert runs(uri, "resumed")["resumed"].info.status == "FAILED"
+    with whole_run(tracking), stage_run(tracking, "train"):
+        assert runs(uri, "resumed")["resumed"].info.status == "RUNNING"
+    assert runs(uri, "resumed")["resumed"].info.status == "FINISHED"
 
 
 def test_run_that_the_environment_names_is_left_alone(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
