@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,8 @@ from lens_core.errors import LensError
 
 if TYPE_CHECKING:
     from lens_core.config import RunConfig
+    from lens_core.evaluation.records import PassKReport
+    from lens_core.passk import Estimate
     from pipelines.launch import LocalRun
 
 app = typer.Typer(
@@ -299,18 +302,20 @@ def _print_result(run: LocalRun, tracking_uri: str) -> None:
         typer.echo(f"MLflow:  {tracking_uri}")
 
 
-def _print_tables(reports: list) -> None:  # type: ignore[type-arg]
+def _print_tables(reports: Sequence[PassKReport]) -> None:
     """Pass@k of each model, then its Pass@1 by level, in percent with 95 % intervals."""
     from rich.console import Console
     from rich.table import Table
 
-    def cell(estimate: object) -> str:
-        return f"{100 * estimate.estimate:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"  # type: ignore[attr-defined]
+    def cell(estimates: Mapping[int, Estimate], k: int) -> str:
+        if k not in estimates:
+            return "not graded"
+        return f"{100 * estimates[k].estimate:.1f} [{100 * estimates[k].low:.1f}, {100 * estimates[k].high:.1f}]"
 
-    ks, levels = sorted(reports[0].overall), sorted(reports[0].levels)
+    ks, levels = reports[0].ks, sorted({level for report in reports for level in report.levels})
     console = Console(width=None if sys.stdout.isatty() else 140)
     table = Table(title=f"Pass@k, % [95 % interval], {reports[0].problems} problems x {reports[0].n} answers")
-    by_level = Table(title="Pass@1 by level, %")
+    by_level = Table(title=f"Pass@{ks[0]} by level, %")
     table.add_column("")
     by_level.add_column("")
     for k in ks:
@@ -318,8 +323,8 @@ def _print_tables(reports: list) -> None:  # type: ignore[type-arg]
     for level in levels:
         by_level.add_column(f"level {level}", justify="right")
     for report in reports:
-        table.add_row(report.model, *(cell(report.overall[k]) for k in ks))
-        by_level.add_row(report.model, *(cell(report.levels[level][ks[0]]) for level in levels))
+        table.add_row(report.model, *(cell(report.overall, k) for k in ks))
+        by_level.add_row(report.model, *(cell(report.levels.get(level, {}), ks[0]) for level in levels))
     console.print(table)
     if levels:
         console.print(by_level)

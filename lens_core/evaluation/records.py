@@ -64,7 +64,7 @@ class PassKReport(Record):
     levels: dict[int, dict[int, Estimate]]
     """By level, then by k; empty where the data has no levels."""
     negative_groups: float
-    """Share of problems without a right answer among their completions."""
+    """Share of problems without a right answer, among those with a graded one; 0 where nothing was graded."""
     ungraded: float
     """Share of completions."""
     truncated: float
@@ -78,7 +78,15 @@ class PassKReport(Record):
 def summarise(
     label: str, data_digest: str, results: Sequence[ProblemResult], n: int, ks: Sequence[int], seed: int = 0
 ) -> PassKReport:
-    """Aggregate graded completions; intervals are 95 % bootstrap intervals over problems."""
+    """Aggregate graded completions; intervals are 95 % bootstrap intervals over problems.
+
+    A k for which no problem (of a level) has k graded completions has no estimate and is left out of its mapping.
+
+    Raises:
+        ValueError: if `results` is empty.
+    """
+    if not results:
+        raise ValueError("results is empty: there is nothing to summarise")
     levels = sorted({result.level for result in results if result.level is not None})
     completions = [completion for result in results for completion in result.completions]
     return PassKReport(
@@ -89,7 +97,7 @@ def summarise(
         problems=len(results),
         overall=_estimates(results, ks, seed),
         levels={level: _estimates([r for r in results if r.level == level], ks, seed) for level in levels},
-        negative_groups=float(np.mean([result.counts[1] == 0 for result in results])),
+        negative_groups=_share_negative(results),
         ungraded=float(np.mean([completion.outcome == "ungraded" for completion in completions])),
         truncated=float(np.mean([completion.truncated for completion in completions])),
         mean_tokens=float(np.mean([completion.tokens for completion in completions])),
@@ -107,6 +115,11 @@ def read_results(path: Path) -> list[ProblemResult]:
 def _estimates(results: Sequence[ProblemResult], ks: Sequence[int], seed: int) -> dict[int, Estimate]:
     counts = [result.counts for result in results]
     return {k: mean_pass_at_k(counts, k, seed) for k in ks if any(n >= k for n, _ in counts)}
+
+
+def _share_negative(results: Sequence[ProblemResult]) -> float:
+    graded = [correct for n, correct in (result.counts for result in results) if n > 0]
+    return float(np.mean([correct == 0 for correct in graded])) if graded else 0.0
 
 
 def _mean_confidence(completions: Sequence[Completion], outcome: str) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,8 +58,8 @@ def render_report(
         answer=answer(evaluations),
         facts=facts,
         evaluations=evaluations,
-        ks=sorted(evaluations[0].overall),
-        levels=sorted(evaluations[0].levels),
+        ks=evaluations[0].ks,
+        levels=sorted({level for report in evaluations for level in report.levels}),
         plots=[plot for plot in drawn if plot is not None],
         samples=_side_by_side(samples),
         shown=_COMPLETIONS_SHOWN,
@@ -68,21 +69,34 @@ def render_report(
 
 
 def answer(evaluations: Sequence[PassKReport]) -> str:
-    """The result in one or two sentences, worked out from the numbers; no winner is named where intervals overlap."""
+    """The result in one or two sentences, worked out from the numbers; no winner is named where intervals overlap.
+
+    A model without an estimate is named as such; models measured on different data are not compared.
+    """
     k = evaluations[0].ks[0]
-    ranked = sorted(evaluations, key=lambda report: report.overall[k].estimate, reverse=True)
+    missing = [report.model for report in evaluations if k not in report.overall]
+    lack = f" Too few answers of {_listed(missing)} could be graded to estimate Pass@{k}." if missing else ""
+    ranked = sorted(
+        (report for report in evaluations if k in report.overall),
+        key=lambda report: report.overall[k].estimate,
+        reverse=True,
+    )
+    if not ranked:
+        return lack.strip()
     best, *rest = ranked
     said = f"{best.model} reaches Pass@{k} {interval(best.overall[k])}"
     if not rest:
-        return said + "."
+        return f"{said}.{lack}"
     others = _listed([f"{interval(report.overall[k])} for {report.model}" for report in rest])
+    if len({report.data_digest for report in ranked}) > 1:
+        return f"{said}, against {others}. They were measured on different data: this names no winner.{lack}"
     level = [report.model for report in rest if report.overall[k].high >= best.overall[k].low]
     verdict = (
         f"The intervals of {_listed([best.model, *level])} overlap: this run shows no clear winner between them."
         if level
         else f"Its interval lies above all others: {best.model} is the clear winner of this run."
     )
-    return f"{said}, against {others}. {verdict}"
+    return f"{said}, against {others}. {verdict}{lack}"
 
 
 def _listed(words: Sequence[str]) -> str:
@@ -105,54 +119,55 @@ def _plots(
 ) -> list[tuple[str, str, str, Figure | None]]:
     """(name, title, caption, figure) of every plot, in the order of the page."""
     confidences = {"lens/confidence/right": "-", "lens/confidence/wrong": "--"}
+    colour = plots.colours(list(dict.fromkeys([*(report.model for report in evaluations), *histories])))
     return [
         (
             "pass-at-k",
             "Pass@k",
             "The chance that at least one of k answers is right; bands are 95 % intervals over problems.",
-            plots.pass_at_k(evaluations),
+            plots.pass_at_k(evaluations, colour),
         ),
         (
             "by-level",
             "Accuracy by level",
             "Share of right answers at each level of difficulty; bars carry 95 % intervals over problems.",
-            plots.by_level(evaluations),
+            plots.by_level(evaluations, colour),
         ),
         (
             "negative-groups",
             "Negative groups during training",
             "Share of prompts without a single right answer: GRPO learns nothing from them, LENS does.",
-            plots.over_steps(histories, {"lens/groups/negative": "-"}, "Negative groups, %", percent=True),
+            plots.over_steps(histories, {"lens/groups/negative": "-"}, "Negative groups, %", colour, percent=True),
         ),
         (
             "rescued-tokens",
             "Rescued tokens",
             "Share of the generated tokens that lie in negative groups and got a gradient all the same.",
-            plots.over_steps(histories, {"lens/tokens/rescued": "-"}, "Rescued tokens, %", percent=True),
+            plots.over_steps(histories, {"lens/tokens/rescued": "-"}, "Rescued tokens, %", colour, percent=True),
         ),
         (
             "reward",
             "Reward during training",
             "Mean reward of the sampled answers; thin as logged, bold smoothed.",
-            plots.over_steps(histories, {"reward": "-"}, "Mean reward"),
+            plots.over_steps(histories, {"reward": "-"}, "Mean reward", colour),
         ),
         (
             "confidence",
             "Confidence of right and wrong answers",
             "Length-normalised probability of the answers that turned out right (solid) and wrong (dashed).",
-            plots.over_steps(histories, confidences, "Mean confidence"),
+            plots.over_steps(histories, confidences, "Mean confidence", colour),
         ),
         (
             "entropy",
             "Entropy",
             "Mean entropy of the policy's next token; a fall towards 0 means that it has stopped exploring.",
-            plots.over_steps(histories, {"entropy": "-"}, "Nats a token"),
+            plots.over_steps(histories, {"entropy": "-"}, "Nats a token", colour),
         ),
         (
             "length",
             "Answer length",
             "Mean length of the sampled answers.",
-            plots.over_steps(histories, {"completions/mean_length": "-"}, "Tokens"),
+            plots.over_steps(histories, {"completions/mean_length": "-"}, "Tokens", colour),
         ),
     ]
 
@@ -163,11 +178,12 @@ def _draw(folder: Path, name: str, title: str, caption: str, figure: Figure | No
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / f"{name}.png", dpi=150)
     buffer = io.StringIO()
-    # Ids inside an SVG must be unique in the page, hence the salt; the date would make equal runs differ.
+    # Without the salt and with the date, equal runs would differ.
     with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "font.family": "sans-serif"}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     drawing = buffer.getvalue()
-    return Plot(name, title, caption, Markup(drawing[drawing.index("<svg") :]))
+    unique = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", drawing[drawing.index("<svg") :])
+    return Plot(name, title, caption, Markup(unique))
 
 
 def _side_by_side(samples: Mapping[str, Sequence[ProblemResult]]) -> list[dict[str, ProblemResult]]:

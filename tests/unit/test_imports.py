@@ -33,7 +33,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         set(),
     ),
     "lens_core.cli": (
-        {"errors", "config", "data", "training", "evaluation", "stages", "tracking", "progress", "pipelines"},
+        {"errors", "config", "passk", "data", "training", "evaluation", "stages", "tracking", "progress", "pipelines"},
         {"typer", "rich", "yaml"},
     ),
     "components": ({"config", "data", "stages", "progress", "tracking", "components"}, {"kfp"}),

@@ -58,3 +58,18 @@ def test_interval_covers_about_as_often_as_it_says_and_is_seeded() -> None:
     assert got.high - got.estimate == pytest.approx(0.069, abs=0.01)
     assert got.estimate - got.low == pytest.approx(0.069, abs=0.01)
     assert got == mean_pass_at_k(counts, k=1)
+
+
+@given(cases())
+def test_pass_at_k_is_a_probability_that_grows_with_k_and_right_answers(case: tuple[int, int, int]) -> None:
+    n, correct, k = case
+    value = pass_at_k(n, correct, k)
+    assert 0 <= value <= 1
+    assert k == n or value <= pass_at_k(n, correct, k + 1)
+    assert correct == n or value <= pass_at_k(n, correct + 1, k)
+
+
+@given(cases())
+def test_pass_at_1_is_the_share_of_right_answers(case: tuple[int, int, int]) -> None:
+    n, correct, _ = case
+    assert pass_at_k(n, correct, 1) == pytest.approx(correct / n)

@@ -46,3 +46,13 @@ def test_records_round_trip(tmp_path: Path) -> None:
     assert read_results(tmp_path / "rollouts.jsonl") == RESULTS
     report = summarise("m", "digest", RESULTS, n=2, ks=(1, 2))
     assert PassKReport.model_validate_json(report.model_dump_json()) == report
+
+
+def test_summarise_of_nothing_says_so() -> None:
+    with pytest.raises(ValueError, match="results is empty"):
+        summarise("m", "digest", [], n=1, ks=(1,))
+
+
+def test_k_without_graded_answers_has_no_estimate() -> None:
+    report = summarise("m", "digest", [result("a", 1, completion("ungraded"))], n=1, ks=(1,))
+    assert (report.overall, report.levels) == ({}, {1: {}})

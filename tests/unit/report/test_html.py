@@ -6,6 +6,7 @@ import pytest
 
 from lens_core.evaluation.records import Completion, PassKReport, ProblemResult
 from lens_core.passk import Estimate
+from lens_core.report import plots
 from lens_core.report.html import answer, render_report
 
 
@@ -95,7 +96,51 @@ def test_answer_of_a_single_model_compares_nothing() -> None:
     assert answer([report("base", 0.1, 0.2)]) == "base reaches Pass@1 15.0 % [10.0, 20.0]."
 
 
-@pytest.mark.parametrize("label", ["lens-alpha-1", "my method"])
+@pytest.mark.parametrize("label", ["lens-alpha-1", "my method", "$\\bad$", "<b>"])
 def test_any_label_gets_a_colour(tmp_path: Path, label: str) -> None:
     render_report("t", {}, [report(label, 0.1, 0.2)], {label: HISTORY}, {label: [sample("x")]}, tmp_path / "r.html")
     assert (tmp_path / "plots" / "reward.png").exists()
+
+
+def ungraded(model: str) -> PassKReport:
+    return report(model, 0.1, 0.2).model_copy(update={"overall": {}, "levels": {1: {}, 2: {}}})
+
+
+def test_report_says_where_ungraded_answers_leave_no_estimate(tmp_path: Path) -> None:
+    reports = [report("base", 0.1, 0.2), ungraded("lens")]
+    page = render_report("t", {}, reports, {}, {}, tmp_path / "r.html").read_text()
+    assert page.count("not graded") == 4  # Pass@1, Pass@2, and Pass@1 at both levels
+    assert "Too few answers of lens could be graded to estimate Pass@1." in page
+    assert answer([ungraded("lens")]) == "Too few answers of lens could be graded to estimate Pass@1."
+
+
+def test_answer_names_no_winner_across_different_data() -> None:
+    other = report("grpo", 0.3, 0.4).model_copy(update={"data_digest": "e"})
+    said = answer([report("base", 0.1, 0.2), other])
+    assert "measured on different data: this names no winner" in said
+    assert "clear winner of" not in said
+
+
+def test_curve_leaves_out_what_is_not_a_number() -> None:
+    nan = float("nan")
+    history = [{"step": 1, "reward": 1.0}, {"step": 2, "reward": nan}, {"step": 3, "reward": 4.0}, {"step": 4}]
+    figure = plots.over_steps({"lens": history}, {"reward": "-"}, "", plots.colours(["lens"]))
+    assert figure is not None
+    raw, smooth = figure.axes[0].lines
+    assert list(raw.get_xdata()) == [1, 3]
+    assert list(smooth.get_ydata()) == [2.5, 2.5]  # both within one window: (1 + 4) / 2
+    assert plots.over_steps({"lens": history[1:2]}, {"reward": "-"}, "", plots.colours(["lens"])) is None
+
+
+def test_method_has_one_colour_in_every_plot(tmp_path: Path) -> None:
+    # "my-base" has no history; it must not move "lens-a" along the cycle where it is absent.
+    reports = [report("my-base", 0.1, 0.2), report("lens-a", 0.3, 0.4)]
+    page = render_report("t", {}, reports, {"lens-a": HISTORY}, {}, tmp_path / "r.html").read_text()
+    reward = page[page.index('<figure id="reward"') :]
+    assert plots.colours(["my-base", "lens-a"])["lens-a"] in reward
+    assert plots.colours(["my-base", "lens-a"])["my-base"] not in reward
+
+
+def test_ids_are_unique_in_the_page(tmp_path: Path) -> None:
+    ids = re.findall(r'\bid="([^"]+)"', render(tmp_path))
+    assert len(ids) == len(set(ids))
