@@ -24,6 +24,9 @@ TRAIN_SEED_OFFSET = 1_000_000
 """Ladder seeds of the base's own corpus start here, away from those that RL and evaluation use."""
 
 
+END_OF_TEXT = "<|endoftext|>"
+
+
 class BaseConfig(BaseModel):
     """Recipe of the base policy; the defaults made the weights that the package ships."""
 
@@ -49,19 +52,24 @@ class BaseConfig(BaseModel):
 
 
 def character_tokenizer() -> PreTrainedTokenizerFast:
-    """A tokenizer with one token a byte (so one an ASCII character), `<pad>` and `<eos>`; any text round-trips."""
+    """A tokenizer with one token a byte (so one an ASCII character), padding and end of text; any text round-trips.
+
+    The end is named as in Qwen2, whose tokenizer class `AutoTokenizer` loads it with: any other name would make that
+    class add a token that the model has no embedding for.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: index for index, token in enumerate(["<pad>", "<eos>", *alphabet])}
+    vocabulary = {token: index for index, token in enumerate(["<pad>", END_OF_TEXT, *alphabet])}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="<pad>",
-        eos_token="<eos>",
+        eos_token=END_OF_TEXT,
+        unk_token=END_OF_TEXT,
         padding_side="left",
         clean_up_tokenization_spaces=False,
     )
