@@ -48,7 +48,8 @@ def prepare(config: DataConfig, output: Path) -> DataSummary:
     """Write `train.jsonl`, `test.jsonl` and `data.json` into `output`; equal configurations give equal bytes.
 
     Raises:
-        LensError: at the first bad row (unless `skip_bad_rows`), or if a split ends up empty.
+        LensError: at the first bad row (unless `skip_bad_rows`), if a split ends up empty, or if `output` cannot be
+            written; in the first two cases `output` is as it was.
     """
     bad: list[BadRow] = []
     on_bad_row = bad.append if config.skip_bad_rows else stop_at
@@ -64,11 +65,30 @@ def prepare(config: DataConfig, output: Path) -> DataSummary:
         test = distinct(test_read)
         duplicates += len(test_read) - len(test)
     kept = without_overlap(train, test)
-    for name, problems in (("training", kept), ("test", test)):
-        if not problems:
-            raise LensError(f"no {name} problem is left of {config.train.path or config.train.kind}: widen the source")
+    _require_some("training", kept, config.train, bad)
+    _require_some("test", test, config.train if config.test is None else config.test, bad)
+    try:
+        return _write(kept, test, bad, duplicates, len(train) - len(kept), output)
+    except OSError as error:
+        raise LensError(f"{output} cannot be written: {error.strerror}; give a folder that can") from error
+
+
+def _require_some(name: str, problems: Sequence[Problem], source: SourceConfig, bad: Sequence[BadRow]) -> None:
+    if not problems:
+        where = source.kind if source.path is None else source.path
+        first = f" ({len(bad)} bad rows, the first {bad[0].file}:{bad[0].line}: {bad[0].reason})" if bad else ""
+        raise LensError(f"no {name} problem is left of {where}{first}: widen the source")
+
+
+def _write(
+    kept: Sequence[Problem], test: Sequence[Problem], bad: Sequence[BadRow], duplicates: int, overlap: int, output: Path
+) -> DataSummary:
+    """Write the folder, its summary last: while it is missing, the folder is not whole."""
     output.mkdir(parents=True, exist_ok=True)
-    _write_bad_rows(bad, output / BAD_ROWS_FILE)
+    (output / SUMMARY_FILE).unlink(missing_ok=True)  # of an earlier preparation, as are old bad rows
+    (output / BAD_ROWS_FILE).unlink(missing_ok=True)
+    if bad:
+        _write_text("".join(json.dumps(asdict(row)) + "\n" for row in bad), output / BAD_ROWS_FILE)
     write_problems(kept, output / TRAIN_FILE)
     write_problems(test, output / TEST_FILE)
     summary = DataSummary(
@@ -77,12 +97,12 @@ def prepare(config: DataConfig, output: Path) -> DataSummary:
         train_levels=_levels(kept),
         test_levels=_levels(test),
         duplicates_removed=duplicates,
-        overlap_removed=len(train) - len(kept),
+        overlap_removed=overlap,
         bad_rows=len(bad),
         train_digest=digest(output / TRAIN_FILE),
         test_digest=digest(output / TEST_FILE),
     )
-    (output / SUMMARY_FILE).write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    _write_text(summary.model_dump_json(indent=2) + "\n", output / SUMMARY_FILE)
     return summary
 
 
@@ -119,8 +139,8 @@ def _levels(problems: Sequence[Problem]) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def _write_bad_rows(bad: Sequence[BadRow], path: Path) -> None:
-    if bad:
-        path.write_text("".join(json.dumps(asdict(row)) + "\n" for row in bad), encoding="utf-8")
-    else:
-        path.unlink(missing_ok=True)  # of an earlier preparation in the same folder
+def _write_text(text: str, path: Path) -> None:
+    """The file appears whole or not at all, as in `write_problems`."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

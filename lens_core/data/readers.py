@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -56,12 +57,18 @@ def read_source(source: SourceConfig, on_bad_row: Callable[[BadRow], None]) -> I
         rows = _json_lines(Path(source.path))
         name, convert = Path(source.path).stem, _CONVERTERS[source.kind]
     empty = True
+    ids: set[str] = set()
     for line, text, row in rows:
         empty = False
         try:
-            yield _problem(row, line, name, source, convert)
+            problem = _problem(row, line, name, source, convert)
         except RowError as error:
             on_bad_row(BadRow(source.path, line, str(error), text))
+            continue
+        while problem.id in ids:  # Problem.id is unique within a file
+            problem = problem.model_copy(update={"id": f"{problem.id}-{line}"})
+        ids.add(problem.id)
+        yield problem
     if empty:
         raise LensError(f"{source.path} holds no rows")
 
@@ -71,16 +78,19 @@ def stop_at(bad: BadRow) -> None:
     raise LensError(f"{bad.file}:{bad.line}: {bad.reason}; mend the row, or set bad rows aside with --skip-bad-rows")
 
 
+_BRACE_OR_ESCAPE = re.compile(r"\\.|[{}]", re.DOTALL)  # an escaped brace opens and closes nothing
+
+
 def last_boxed(text: str) -> str | None:
     """Content of the last `\\boxed{...}` in `text`, nested braces included; None if there is none, or it never ends."""
     start = text.rfind("\\boxed{")
     if start < 0:
         return None
     depth, begin = 0, start + len("\\boxed")
-    for position in range(begin, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[position], 0)
+    for token in _BRACE_OR_ESCAPE.finditer(text, begin):
+        depth += {"{": 1, "}": -1}.get(token[0], 0)
         if depth == 0:
-            return text[begin + 1 : position]
+            return text[begin + 1 : token.start()]
     return None
 
 
@@ -112,10 +122,10 @@ def _json_lines(path: Path) -> Iterator[tuple[int, str, Any]]:
         if not text.strip():
             continue
         try:
-            yield number, text, json.loads(raw.decode("utf-8"))
+            yield number, text, json.loads(raw.decode("utf-8"), parse_constant=_not_a_number)
         except UnicodeDecodeError:
             yield number, text, RowError("the line is not valid UTF-8")
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # ValueError: also an integer of more than 4,300 digits
             yield number, text, RowError(f"the line is not valid JSON ({error})")
 
 
@@ -132,6 +142,11 @@ def _dataset_rows(source: SourceConfig) -> Iterator[tuple[int, str, Any]]:
         yield number, json.dumps(row, default=str), row
 
 
+def _not_a_number(name: str) -> float:
+    """Python's parser takes NaN and Infinity, which JSON does not have."""
+    raise ValueError(f"{name} is no JSON number")
+
+
 def _required(row: Mapping[str, Any], *names: str) -> Any:
     for name in names:
         if name in row:
@@ -141,8 +156,9 @@ def _required(row: Mapping[str, Any], *names: str) -> Any:
 
 def _answer(value: Any) -> str:
     """A gold answer as text; numbers are taken as they would be written."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise RowError(f"the answer is {json.dumps(value, default=str)[:60]}; it must be a text or a number")
+    finite = not isinstance(value, float) or math.isfinite(value)  # 1e999, and a table's empty cell, are not
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or not finite:
+        raise RowError(f"the answer is {json.dumps(value, default=str)[:60]}; it must be a text or a finite number")
     return str(value)
 
 
@@ -150,7 +166,7 @@ def _level(value: Any) -> int | None:
     """A level as a number: 3, "3" or "Level 3"; None where there is none ("Level ?" in MATH)."""
     if value is None or isinstance(value, int):
         return value
-    match = re.search(r"\d+", str(value))
+    match = re.search(r"(?<!\d)\d{1,9}(?!\d)", str(value))
     return int(match[0]) if match else None
 
 
@@ -197,8 +213,9 @@ def _mapped(columns: Mapping[str, str]) -> Callable[[dict[str, Any]], dict[str, 
     return convert
 
 
-def _as_is(row: dict[str, Any]) -> dict[str, Any]:
-    return row
+def _ours(row: dict[str, Any]) -> dict[str, Any]:
+    """One of our own rows; a hand-written one may give its answer as a number."""
+    return {**row, "answer": _answer(_required(row, "answer"))}
 
 
-_CONVERTERS = {"gsm8k": _gsm8k, "math": _math, "problems": _as_is}
+_CONVERTERS = {"gsm8k": _gsm8k, "math": _math, "problems": _ours}

@@ -1,5 +1,9 @@
 """The objective's numbers, derived by hand in the comments."""
 
+import math
+from collections.abc import Callable
+from typing import Literal
+
 import pytest
 import torch
 
@@ -33,6 +37,13 @@ def test_confidence_masks_out_minus_infinity() -> None:
     assert confidence(torch.tensor([[0.0, -torch.inf]]), torch.tensor([[1, 0]])).item() == 1.0
 
 
+def test_confidence_of_half_precision_is_computed_in_single() -> None:
+    # bfloat16 rounds -0.1 to -0.10009765625; exp of that mean, to float32's precision and not to bfloat16's 1/256.
+    values = confidence(torch.full((1, 300), -0.1, dtype=torch.bfloat16), torch.ones(1, 300))
+    assert values.dtype == torch.float32
+    assert values.item() == pytest.approx(math.exp(-0.10009765625), abs=1e-6)
+
+
 def test_difficulty_of_a_negative_group_is_the_floor() -> None:
     # m max c = 2 * 0.6
     assert difficulty(rows([0, 0]), rows([0.6, 0.2]), LensConfig()).item() == pytest.approx(1.2)
@@ -46,6 +57,20 @@ def test_difficulty_of_a_mixed_group_is_estimated_where_it_exceeds_the_floor() -
 def test_difficulty_from_sequence_probabilities_is_always_the_floor() -> None:
     config = LensConfig(difficulty_from="sequence")
     assert difficulty(rows([1, 0, 0, 0]), rows([0.5, 0.1, 0.1, 0.1]), config).item() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("source", ["confidence", "sequence"])
+def test_difficulty_of_a_group_without_a_grade_is_nan(source: Literal["confidence", "sequence"]) -> None:
+    # The ungraded 0.9 of the second group stays out of its floor: 2 * 0.3.
+    rewards, confidences = rows([NAN, NAN], [NAN, 0]), rows([0.6, 0.2], [0.9, 0.3])
+    got = difficulty(rewards, confidences, LensConfig(difficulty_from=source)).tolist()
+    assert got == pytest.approx([NAN, 0.6], nan_ok=True)
+
+
+def test_calibrated_rewards_of_ungraded_answers_are_nan() -> None:
+    # Two graded answers: s = 1/2, D = 1.2; -0.5 * 0.6 / 0.6 = -0.5 and -0.5 * 0.2 / 1.0 = -0.1.
+    got = calibrated_rewards(rows([0, NAN, 0]), rows([0.6, 0.9, 0.2]), LensConfig())[0].tolist()
+    assert got == pytest.approx([-0.5, NAN, -0.1], nan_ok=True)
 
 
 def test_calibrated_rewards_of_a_negative_group() -> None:
@@ -108,6 +133,17 @@ def test_negative_scale_touches_negative_groups_only() -> None:
     assert torch.equal(scaled[1], printed[1])
 
 
+def test_negative_scale_of_zero_is_zero_and_not_the_default() -> None:
+    assert not advantages(rows([0, 0]), rows([0.6, 0.2]), LensConfig(negative_scale=0.0)).any()
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool])
+def test_whole_number_rewards_do_not_round_advantages(dtype: torch.dtype) -> None:
+    # r~ = 1, 0 without a penalty: z-scores are +-1/sqrt(2) with ddof = 1; eps is negligible here.
+    got = advantages(torch.tensor([[1, 0]]).to(dtype), rows([0.5, 0.5]), LensConfig(scale=0.0, eps=1e-12))
+    assert got[0].tolist() == pytest.approx([0.5**0.5, -(0.5**0.5)])
+
+
 def test_success_threshold_decides_what_a_negative_group_is() -> None:
     # D = 1.2, s = 1/2: 0.3 - 0.7 * 0.5 = -0.05 and 0.1 - 0.9 * 0.1 = 0.01; mean -0.02; alpha 0.25.
     got = advantages(rows([0.3, 0.1]), rows([0.6, 0.2]), LensConfig(success_threshold=0.5))[0].tolist()
@@ -123,9 +159,15 @@ def test_all_right_groups_get_exactly_nothing() -> None:
     assert not advantages(torch.ones(1, 7), torch.rand(1, 7) * 0.9 + 0.05, LensConfig()).any()
 
 
-def test_no_gradient_flows_through_confidences() -> None:
-    confidences = torch.full((1, 2), 0.5, requires_grad=True)
-    assert not advantages(torch.tensor([[1.0, 0.0]]), confidences, LensConfig()).requires_grad
+@pytest.mark.parametrize("of", [difficulty, calibrated_rewards, advantages])
+def test_no_gradient_flows(of: Callable[[torch.Tensor, torch.Tensor, LensConfig], torch.Tensor]) -> None:
+    rewards, confidences = rows([1, 0]).requires_grad_(), rows([0.5, 0.5]).requires_grad_()
+    assert not of(rewards, confidences, LensConfig()).requires_grad
+    assert not of(rewards, confidences, LensConfig(variant="off")).requires_grad
+
+
+def test_no_gradient_flows_through_confidence() -> None:
+    assert not confidence(rows([-0.5, -0.1]).requires_grad_(), torch.ones(1, 2)).requires_grad
 
 
 @pytest.mark.parametrize(

@@ -4,26 +4,12 @@ from pathlib import Path
 import pytest
 
 from lens_core.config import DataConfig, SourceConfig
-from lens_core.data.decontaminate import distinct, without_overlap
+from lens_core.data.ladder import ladder
 from lens_core.data.prepare import prepare, read_problems, read_summary
-from lens_core.data.problem import Problem, digest
+from lens_core.data.problem import digest
 from lens_core.errors import LensError
 
 LADDER = SourceConfig(kind="ladder", per_level=20, seed=1)
-
-
-def problem(prompt: str) -> Problem:
-    return Problem(id=prompt, prompt=prompt, answer="1", source="test")
-
-
-def test_overlap_is_found_whatever_case_spacing_and_unicode_form() -> None:
-    train = [problem("What is  X²?"), problem("Other")]
-    assert without_overlap(train, [problem("what is x2?")]) == [train[1]]
-
-
-def test_distinct_keeps_the_first() -> None:
-    problems = [problem("A"), problem("a"), problem("B")]
-    assert distinct(problems) == [problems[0], problems[2]]
 
 
 def test_prepare_writes_what_it_counts(tmp_path: Path) -> None:
@@ -79,6 +65,62 @@ def test_prepare_says_when_nothing_is_left(tmp_path: Path) -> None:
             DataConfig(train=SourceConfig(kind="ladder", per_level=5), test=SourceConfig(kind="ladder", per_level=5)),
             tmp_path,
         )
+
+
+def test_prepare_names_the_source_that_is_empty_and_its_bad_rows(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text("{broken\n")
+    test = SourceConfig(kind="math", path=str(tmp_path / "t.jsonl"))
+    with pytest.raises(
+        LensError, match=r"no test problem is left of .*t\.jsonl \(1 bad rows, the first .*t\.jsonl:1: "
+    ):
+        prepare(DataConfig(train=LADDER, test=test, skip_bad_rows=True), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_prepare_counts_duplicates_of_both_splits_apart_from_overlap(tmp_path: Path) -> None:
+    # train: A twice, B, C; test: c twice. One duplicate each; C is overlap; A and B are left.
+    for name, prompts in {"train": "AABC", "test": "cc"}.items():
+        rows = [json.dumps({"problem": prompt, "answer": "1"}) + "\n" for prompt in prompts]
+        (tmp_path / f"{name}.jsonl").write_text("".join(rows))
+    train, test = (SourceConfig(kind="math", path=str(tmp_path / f"{name}.jsonl")) for name in ("train", "test"))
+    summary = prepare(DataConfig(train=train, test=test), tmp_path / "out")
+    assert (summary.train, summary.test) == (2, 1)
+    assert (summary.duplicates_removed, summary.overlap_removed) == (2, 1)
+
+
+def test_prepare_limit_is_a_seeded_subset_in_order(tmp_path: Path) -> None:
+    tests = [LADDER.model_copy(update={"limit": 10}), SourceConfig(kind="ladder", per_level=20, seed=1, limit=10)]
+    whole = [problem.id for problem in ladder(20, seed=1)]
+    train = SourceConfig(kind="ladder", per_level=20, seed=5)
+    drawn = []
+    for index, test in enumerate(tests):
+        prepare(DataConfig(train=train, test=test), tmp_path / str(index))
+        drawn.append([problem.id for problem in read_problems(tmp_path / str(index) / "test.jsonl")])
+    assert drawn[0] == drawn[1] == sorted(drawn[0], key=whole.index) != whole[:10]
+
+
+def test_prepare_again_leaves_nothing_of_before(tmp_path: Path) -> None:
+    for stale in ("bad_rows.jsonl", "data.json"):
+        (tmp_path / stale).write_text("stale")
+    prepare(DataConfig(train=LADDER), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.json", "test.jsonl", "train.jsonl"]
+    assert read_summary(tmp_path).bad_rows == 0
+
+
+def test_prepare_interrupted_leaves_no_summary(tmp_path: Path) -> None:
+    prepare(DataConfig(train=LADDER), tmp_path)
+    (tmp_path / "test.jsonl").unlink()
+    (tmp_path / "test.jsonl").mkdir()  # no file can replace a folder
+    with pytest.raises(LensError, match="cannot be written: Is a directory"):
+        prepare(DataConfig(train=LADDER), tmp_path)
+    with pytest.raises(LensError, match="holds no prepared data"):
+        read_summary(tmp_path)
+
+
+def test_prepare_into_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LensError, match=r"file cannot be written: File exists"):
+        prepare(DataConfig(train=LADDER), tmp_path / "file")
 
 
 def test_folder_without_prepared_data_is_named(tmp_path: Path) -> None:

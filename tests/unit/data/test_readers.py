@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 
 from lens_core.config import SourceConfig
@@ -47,6 +48,24 @@ def test_numeric_answers_are_taken_as_written(tmp_path: Path) -> None:
     assert [problem.answer for problem in read("math", path)] == ["18", "0.5"]
 
 
+@pytest.mark.parametrize("level", ["9" * 5000, "Level 12345678901"])
+def test_math_level_that_no_source_has_is_no_level(tmp_path: Path, level: str) -> None:
+    path = write(tmp_path / "m.jsonl", {"problem": "P", "answer": "1", "level": level})
+    assert read("math", path)[0].level is None
+
+
+def test_ids_of_our_own_file_are_made_unique(tmp_path: Path) -> None:
+    rows = [{"id": name, "prompt": f"P{i}", "answer": i, "source": "s"} for i, name in enumerate(["a", "a", "a-2"])]
+    problems = read("problems", write(tmp_path / "p.jsonl", *rows))
+    assert [(problem.id, problem.answer) for problem in problems] == [("a", "0"), ("a-2", "1"), ("a-2-3", "2")]
+
+
+def test_olympiadbench_subfield_is_the_subject(tmp_path: Path) -> None:
+    row = {"id": 7, "problem": "P", "answer": "$2$", "subfield": "Algebra", "solution": ["not a text"]}
+    problem = read("math", write(tmp_path / "test.jsonl", row))[0]
+    assert (problem.id, problem.subject, problem.answer, problem.solution) == ("test-1", "Algebra", "$2$", None)
+
+
 def test_our_own_file_round_trips(tmp_path: Path) -> None:
     problems = [
         Problem(id="a", prompt="Ünïcode?", answer="1", source="s", level=2),
@@ -57,13 +76,20 @@ def test_our_own_file_round_trips(tmp_path: Path) -> None:
 
 
 def test_huggingface_folder_with_a_column_mapping(tmp_path: Path) -> None:
-    write(
-        tmp_path / "set" / "train.jsonl" if (tmp_path / "set").mkdir() is None else tmp_path,
-        {"q": "P", "a": 7, "hard": 3},
-    )
+    write(tmp_path / "train.jsonl", {"q": "P", "a": 7, "hard": 3})
     columns = {"prompt": "q", "answer": "a", "level": "hard"}
-    problem = read("huggingface", str(tmp_path / "set"), columns=columns)[0]
+    problem = read("huggingface", str(tmp_path), columns=columns)[0]
     assert (problem.prompt, problem.answer, problem.level) == ("P", "7", 3)
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_huggingface_tables_are_read_and_an_empty_answer_is_a_bad_row(tmp_path: Path, form: str) -> None:
+    table = pandas.DataFrame({"q": ["P", "Q"], "a": [7.5, None]})
+    getattr(table, f"to_{form}")(tmp_path / f"train.{form}", index=False)
+    source = SourceConfig(kind="huggingface", path=str(tmp_path), columns={"prompt": "q", "answer": "a"})
+    bad: list[BadRow] = []
+    assert [problem.answer for problem in read_source(source, bad.append)] == ["7.5"]
+    assert [(row.line, row.reason[:13]) for row in bad] == [(2, "the answer is")]
 
 
 def test_huggingface_data_set_that_cannot_be_had_is_named(tmp_path: Path) -> None:
@@ -85,6 +111,12 @@ def test_huggingface_data_set_that_cannot_be_had_is_named(tmp_path: Path) -> Non
         ({"problem": "P", "answer": ""}, "answer: .*at least 1 character"),
         ({"problem": "P", "answer": True}, "the answer is true"),
         ({"problem": "P", "answer": [1]}, r"the answer is \[1\]"),
+        ({"problem": "P", "answer": None}, "neither an 'answer'"),
+        ('{"problem": "P", "answer": NaN}', "NaN is no JSON number"),
+        ('{"problem": "P", "answer": -Infinity}', "-Infinity is no JSON number"),
+        ('{"problem": "P", "answer": 1e999}', "the answer is Infinity"),
+        ('{"problem": "P", "answer": ' + "1" * 5000 + "}", "not valid JSON .*4300 digits"),
+        ('{"problem": "P \\ud800", "answer": "1"}', "prompt: .*valid string"),
         ({"problem": "P", "solution": "\\boxed{1"}, "neither an 'answer'"),
     ],
 )
@@ -107,6 +139,11 @@ def test_missing_file_and_empty_file_are_named(tmp_path: Path) -> None:
         read("gsm8k", str(tmp_path / "none.jsonl"))
     with pytest.raises(LensError, match=r"empty\.jsonl holds no rows"):
         read("gsm8k", write(tmp_path / "empty.jsonl"))
+
+
+def test_last_boxed_counts_no_escaped_braces() -> None:
+    assert last_boxed(r"\boxed{\left\{ \frac{1}{2} \right.} }") == r"\left\{ \frac{1}{2} \right."
+    assert last_boxed(r"\boxed{1 \\}") == r"1 \\"  # a line break, and then the box's own brace
 
 
 def test_last_boxed_without_an_end_is_none() -> None:
