@@ -114,6 +114,12 @@ def test_advantages_without_lens_are_grpo() -> None:
     assert got == pytest.approx([0.75 / 0.5001] + [-0.25 / 0.5001] * 3)
 
 
+def test_grpo_takes_rewards_of_any_range() -> None:
+    # mean 1, std (ddof 1) sqrt(8): +-2 / sqrt(8) = +-1/sqrt(2); eps is negligible here.
+    got = advantages(rows([3, -1]), rows([0.5, 0.5]), LensConfig(variant="off", eps=1e-12))[0].tolist()
+    assert got == pytest.approx([0.5**0.5, -(0.5**0.5)])
+
+
 def test_variants_switch_off_one_half_each() -> None:
     rewards, confidences = rows([0, 0, 0], [1, 0, 0]), rows([0.6, 0.2, 0.4], [0.6, 0.2, 0.4])
     full = advantages(rewards, confidences, LensConfig())
@@ -182,6 +188,7 @@ def test_no_gradient_flows_through_confidence() -> None:
         (torch.zeros(1, 2), torch.tensor([[0.5, NAN]]), "confidences must lie"),
         (torch.zeros(1, 2), torch.tensor([[0.5, torch.inf]]), "confidences must lie"),
         (torch.tensor([[0.0, 2.0]]), torch.ones(1, 2), "rewards must lie"),
+        (torch.tensor([[0.0, -1.0]]), torch.ones(1, 2), "rewards must lie"),
     ],
 )
 def test_advantages_name_the_argument_that_is_wrong(

@@ -132,6 +132,17 @@ def test_confidences_of_ungraded_answers_are_ignored(
     assert torch.equal(advantages(group[0], unknown, config), advantages(*group, config))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@given(group=groups(), config=configs)
+@settings(max_examples=30)
+def test_half_precision_is_computed_in_single_and_rounded_once(
+    dtype: torch.dtype, group: tuple[torch.Tensor, torch.Tensor], config: LensConfig
+) -> None:
+    rewards, sure = group[0].to(dtype), group[1].to(dtype)
+    single = advantages(rewards.float(), sure.float(), config)
+    assert torch.equal(advantages(rewards, sure, config), single.to(dtype))
+
+
 @pytest.mark.parametrize("dtype", FLOAT_TYPES)
 @given(group=groups(), config=configs)
 @settings(max_examples=30)

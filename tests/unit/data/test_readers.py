@@ -2,8 +2,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pandas
 import pytest
+from datasets import Dataset
 
 from lens_core.config import SourceConfig
 from lens_core.data.problem import Problem, write_problems
@@ -84,8 +84,8 @@ def test_huggingface_folder_with_a_column_mapping(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_huggingface_tables_are_read_and_an_empty_answer_is_a_bad_row(tmp_path: Path, form: str) -> None:
-    table = pandas.DataFrame({"q": ["P", "Q"], "a": [7.5, None]})
-    getattr(table, f"to_{form}")(tmp_path / f"train.{form}", index=False)
+    table = Dataset.from_dict({"q": ["P", "Q"], "a": [7.5, None]})
+    getattr(table, f"to_{form}")(str(tmp_path / f"train.{form}"))
     source = SourceConfig(kind="huggingface", path=str(tmp_path), columns={"prompt": "q", "answer": "a"})
     bad: list[BadRow] = []
     assert [problem.answer for problem in read_source(source, bad.append)] == ["7.5"]

@@ -1,6 +1,8 @@
+import pytest
 import torch
 
 from lens_core.rollout.engine import SamplingConfig, TransformersEngine
+from lens_core.rollout.logprobs import SamplingLogprobs, sampling_logprobs
 from lens_core.training.base import character_tokenizer
 from tests.fakes import tiny_policy
 
@@ -22,6 +24,34 @@ def test_sampling_logprobs_are_those_of_a_full_forward_pass() -> None:
                 logits = model(input_ids=ids).logits[0, len(prompt) - 1 : -1] / 0.7
             expected = logits.log_softmax(-1).gather(1, ids[0, len(prompt) :, None]).squeeze(1)
             torch.testing.assert_close(torch.tensor(rollout.token_logprobs), expected, rtol=0, atol=1e-5)
+
+
+def test_sampling_logprobs_without_a_cache_score_the_last_position_of_each_pass() -> None:
+    # Each pass sees the whole prefix [B, T]; the rows end after 5, 3 and 1 tokens.
+    torch.manual_seed(0)
+    model, recorder, temperature = tiny_policy(), SamplingLogprobs(1.3), 1.3
+    ids = torch.randint(2, 40, (3, 4))
+    with torch.no_grad():
+        for _ in range(5):
+            logits = model(input_ids=ids).logits
+            recorder.observe(ids, logits)
+            ids = torch.cat([ids, (logits[:, -1] / temperature).softmax(-1).multinomial(1)], dim=1)
+        full = (model(input_ids=ids).logits[:, 3:-1] / temperature).log_softmax(-1)
+    expected = full.gather(2, ids[:, 4:, None]).squeeze(2).tolist()
+    got = recorder.rows([row[4 : 4 + length] for row, length in zip(ids.tolist(), (5, 3, 1), strict=True)])
+    assert [len(row) for row in got] == [5, 3, 1]
+    for row, exact in zip(got, expected, strict=True):
+        assert row == pytest.approx(exact[: len(row)], abs=1e-5)
+
+
+def test_model_is_left_without_a_hook_also_after_an_error() -> None:
+    model = tiny_policy()
+    with sampling_logprobs(model, 1.0):
+        assert model._forward_hooks
+    assert not model._forward_hooks
+    with pytest.raises(ValueError, match="input_ids"), sampling_logprobs(model, 1.0):
+        model()
+    assert not model._forward_hooks
 
 
 def test_sampling_is_seeded_and_leaves_the_global_random_state_alone() -> None:

@@ -11,7 +11,7 @@ NAN = float("nan")
 def test_group_metrics_by_hand() -> None:
     reward = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [NAN, 0.0], [NAN, NAN]])
     confidence = torch.tensor([[0.2, 0.4], [0.6, 0.8], [0.5, 0.7], [0.9, 0.6], [0.1, 0.1]])
-    advantage = torch.tensor([[3.0, 0.0], [1.0, -1.0], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    advantage = torch.tensor([[-3.0, 0.0], [1.0, -1.0], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
     length = torch.tensor([[10, 20], [5, 5], [5, 5], [10, 10], [15, 15]])
     metrics = group_metrics(reward, confidence, advantage, length, success_threshold=0.0)
     # Four groups have a graded answer: two negative, one mixed, one positive.
@@ -26,6 +26,17 @@ def test_group_metrics_by_hand() -> None:
     assert metrics["advantage_rms/negative"] == pytest.approx(math.sqrt(9 / 4))
     assert metrics["advantage_rms/mixed"] == pytest.approx(1.0)
     assert metrics["ungraded"] == pytest.approx(0.3)
+
+
+def test_group_metrics_count_successes_above_the_threshold() -> None:
+    # At 0.5 the first group has no success although it scored 0.4; the ungraded answer keeps no group from all-right.
+    reward = torch.tensor([[0.4, 0.0], [0.9, 0.2], [0.8, NAN]])
+    confidence = torch.tensor([[0.1, 0.3], [0.5, 0.2], [0.7, 0.9]])
+    metrics = group_metrics(reward, confidence, torch.zeros(3, 2), torch.ones(3, 2), success_threshold=0.5)
+    shares = [metrics[f"groups/{kind}"] for kind in ("negative", "mixed", "positive")]
+    assert shares == pytest.approx([1 / 3, 1 / 3, 1 / 3])
+    assert metrics["confidence/right"] == pytest.approx((0.5 + 0.7) / 2)
+    assert metrics["confidence/wrong"] == pytest.approx((0.1 + 0.3 + 0.2) / 3)
 
 
 def test_group_metrics_are_nan_where_there_is_nothing_to_average() -> None:
