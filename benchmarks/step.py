@@ -1,15 +1,21 @@
-"""One training step on the demo's policy: stock TRL, our trainer as GRPO, our trainer as LENS.
+"""One training step: stock TRL, our trainer as GRPO, our trainer as LENS, on the same completions.
 
-    python -m benchmarks.step
+    python -m benchmarks.step                the whole table, about a quarter of an hour on two cores
+    python -m benchmarks.step --quick        fewer steps, under a minute
+    python -m benchmarks.step --ablation     what each way of saving work contributes
 
-All three take the same steps: same policy, prompts, seeds, reward function and, since the learning rate is 0, the same
-completions (8 prompts x 16 answers, at most 64 new tokens). They take their steps in turn, and each ratio is the median
-over pairs of equal steps, so that a machine that speeds up or slows down does so for all.
+The trainers share policy, prompts, seeds and rewards, and since the learning rate is 0, the completions too (they are
+compared). They take their steps strictly in turn, and every ratio is the median over pairs of equal steps, so that a
+machine that speeds up or slows down does so for all. Two workloads: the demo's policy on the ladder (8 prompts x 16
+answers of at most 64 tokens), and an untrained Qwen2 of 50 M parameters (answers of at most 256 tokens, which it ends
+with a probability of one in its vocabulary, so that lengths are spread as they are in real runs).
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
+import hashlib
 import json
 import os
 import platform
@@ -17,8 +23,10 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from datetime import date
 from importlib import resources
 from pathlib import Path
@@ -26,44 +34,88 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import PrinterCallback, TrainerCallback, TrainerState
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback, TrainerState
 from transformers.utils.logging import disable_progress_bar
 from trl import GRPOTrainer
 
-from lens_core.config import load_config
+from lens_core.config import EconomyConfig, load_config
 from lens_core.data.ladder import ladder
 from lens_core.objective import LensConfig
 from lens_core.rollout.engine import format_prompt, load_policy
 from lens_core.stages import SHIPPED_BASE
+from lens_core.training.base import BaseConfig, character_tokenizer, new_policy
 from lens_core.training.run import grpo_config
 from lens_core.training.trainer import LensTrainer
 from lens_core.verify.reward import math_reward
 
-VARIANTS: dict[str, dict[str, Any]] = {
-    "TRL GRPOTrainer": {},
-    "LensTrainer, GRPO": {"lens": LensConfig(variant="off")},
-    "LensTrainer, LENS": {"lens": LensConfig()},
-}
+GRPO, LENS = LensConfig(variant="off"), LensConfig()
+ALL_ROWS = EconomyConfig(skip_zero_advantages=False)
+Variant = dict[str, Any]
+"""Arguments of LensTrainer; TRL's own trainer where there are none."""
+TRL, OURS, OURS_LENS = "TRL GRPOTrainer", "LensTrainer, GRPO", "LensTrainer, LENS"
+EQUAL_GRPO, EQUAL_LENS = "LensTrainer, GRPO, every row", "LensTrainer, LENS, every row"
+_M_ARENA_MAX = -8  # malloc.h
+PARTS = ("generate", "grade", "log-probabilities", "backward", "optimiser")
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A policy, its prompts, and how many of them make a step."""
+
+    policy: Callable[[], tuple[PreTrainedModel, PreTrainedTokenizerBase]]
+    reward: Any
+    prompts: int
+    group_size: int
+    max_new_tokens: int
+
+
+def demo_policy() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    with resources.as_file(resources.files("lens_core.training") / SHIPPED_BASE) as base:
+        return load_policy(base)
+
+
+def policy_50m() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    torch.manual_seed(0)
+    tokenizer = character_tokenizer()
+    shape = BaseConfig(hidden_size=512, intermediate_size=2048, layers=12, heads=8)
+    return new_policy(shape, tokenizer), tokenizer
+
+
+def one_in_four(completions: list[str], **_: Any) -> list[float]:
+    """Right for a quarter of all texts, the same ones everywhere: an untrained policy solves nothing."""
+    return [float(hashlib.sha256(text.encode()).digest()[0] < 64) for text in completions]
+
+
+DEMO = Workload(demo_policy, math_reward, prompts=8, group_size=16, max_new_tokens=64)
+LARGE = Workload(policy_50m, one_in_four, prompts=2, group_size=8, max_new_tokens=256)
+
+
+@dataclass
+class Measured:
+    """What was seen of one trainer, a value for each step."""
+
+    seconds: list[float] = field(default_factory=list)
+    parts: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    memory_bytes: int = 0
+    completions: list[tuple[int, ...]] = field(default_factory=list)
 
 
 class Turns:
-    """Lets trainers in several threads take their steps strictly in turn, and times each from its start to the next.
+    """Lets trainers in several threads take their steps strictly in turn, each timed from its start to the next one's.
 
-    Each step starts from a seed of its own, so that the step of one number samples the same completions in all.
+    Step `i` starts from seed `i` in all of them, so that they sample the same completions. The first step warms up, and
+    is the one whose memory is measured.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
         self._condition = threading.Condition()
         self._order = list(names)
         self._turn = names[0]
-        self.seconds: dict[str, list[float]] = {name: [] for name in names}
-
-    def of(self, name: str) -> TrainerCallback:
-        return _Turn(self, name)
+        self.measured = {name: Measured() for name in names}
 
     def wait(self, name: str) -> None:
         with self._condition:
-            self._condition.wait_for(lambda: self._turn == name)
+            self._condition.wait_for(lambda: self._turn in (name, None))
 
     def give_up(self, name: str) -> None:
         with self._condition:
@@ -71,11 +123,12 @@ class Turns:
             self._condition.notify_all()
 
 
-class _Turn(TrainerCallback):
+class Turn(TrainerCallback):
     def __init__(self, turns: Turns, name: str) -> None:
-        self._turns = turns
-        self._name = name
+        self._turns, self._name = turns, name
         self._start: float | None = None
+        self._memory = 0
+        self.parts: dict[str, float] = defaultdict(float)
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
         self._turns.wait(self._name)
@@ -86,6 +139,9 @@ class _Turn(TrainerCallback):
             self._turns.give_up(self._name)
             self._turns.wait(self._name)
         torch.manual_seed(state.global_step)
+        self.parts.clear()
+        if state.global_step == 0:
+            self._memory = start_memory_peak()
         self._start = time.perf_counter()
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
@@ -93,55 +149,180 @@ class _Turn(TrainerCallback):
         self._turns.give_up(self._name)
 
     def _end_step(self) -> None:
-        if self._start is not None:
-            self._turns.seconds[self._name].append(time.perf_counter() - self._start)
+        if self._start is None:
+            return
+        measured = self._turns.measured[self._name]
+        measured.seconds.append(time.perf_counter() - self._start)
+        for part in PARTS:
+            measured.parts[part].append(self.parts[part])
+        if self._memory:
+            measured.memory_bytes = memory_peak() - self._memory
+            self._memory = 0
 
 
-def build(variant: str, dataset: Dataset, steps: int, turns: Turns, folder: Path) -> GRPOTrainer:
-    with resources.as_file(resources.files("lens_core.training") / SHIPPED_BASE) as base:
-        model, tokenizer = load_policy(base)
-    config = grpo_config(load_config("demo", [f"train.steps={steps}", "train.warmup_steps=0"]).train, folder)
+def start_memory_peak() -> int:
+    """Bytes in use now, after which `memory_peak` counts afresh."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated()
+    ctypes.CDLL(None).malloc_trim(0)  # what other trainers have freed does not count
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return _status("VmRSS")
+
+
+def memory_peak() -> int:
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else _status("VmHWM")
+
+
+def _status(key: str) -> int:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
+
+
+def build(variant: Variant, name: str, workload: Workload, steps: int, turns: Turns, folder: Path) -> GRPOTrainer:
+    model, tokenizer = workload.policy()
+    dataset = Dataset.from_list(
+        [{"prompt": format_prompt(p.prompt, tokenizer), "answer": p.answer} for p in ladder(40, seed=1)]
+    )
+    overrides = {
+        "steps": steps,
+        "warmup_steps": 0,
+        "prompts_per_step": workload.prompts,
+        "group_size": workload.group_size,
+        "max_new_tokens": workload.max_new_tokens,
+        "bf16": torch.cuda.is_available(),
+    }
+    config = grpo_config(load_config("demo", [f"train.{key}={value}" for key, value in overrides.items()]).train, folder)
     config.learning_rate = 0.0
-    trainer = (LensTrainer if VARIANTS[variant] else GRPOTrainer)(
+    turn = Turn(turns, name)
+    trainer = (LensTrainer if variant else GRPOTrainer)(
         model,
-        reward_funcs=math_reward,
+        reward_funcs=workload.reward,
         args=config,
         train_dataset=dataset,
         processing_class=tokenizer,
-        callbacks=[turns.of(variant)],
-        **VARIANTS[variant],
+        callbacks=[turn],
+        **variant,
     )
     trainer.remove_callback(PrinterCallback)
+    _time_parts(trainer, turn, turns.measured[name])
     return trainer
+
+
+def _time_parts(trainer: GRPOTrainer, turn: Turn, measured: Measured) -> None:
+    """Adds up the seconds of each part of a step; the optimiser's are what a step spends outside of training_step."""
+
+    def timed(owner: Any, method: str, part: str) -> None:
+        call = getattr(owner, method)
+
+        def measure(*args: Any, **kwargs: Any) -> Any:
+            start = time.perf_counter()
+            result = call(*args, **kwargs)
+            turn.parts[part] += time.perf_counter() - start
+            if method == "_generate_single_turn":
+                measured.completions += map(tuple, result[0])
+            return result
+
+        setattr(owner, method, measure)
+
+    timed(trainer, "_generate_single_turn", "generate")
+    timed(trainer, "_calculate_rewards", "grade")
+    timed(trainer, "_compute_loss", "log-probabilities")
+    timed(trainer.accelerator, "backward", "backward")
+    timed(trainer, "_get_grad_norm", "optimiser")
+    timed(trainer, "_clip_grad_norm", "optimiser")
+
+
+def measure(variants: Mapping[str, Variant], workload: Workload, steps: int) -> dict[str, Measured]:
+    """`steps` steps of each variant after one that warms up."""
+    turns = Turns(list(variants))
+    # One heap for all threads, as a trainer alone in its process has it.
+    ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(len(variants)) as threads:
+        trainers = [
+            build(variant, name, workload, steps + 1, turns, Path(folder)) for name, variant in variants.items()
+        ]
+        for running in [threads.submit(trainer.train) for trainer in trainers]:
+            running.result()
+    for one in turns.measured.values():
+        one.seconds = one.seconds[1:]
+        one.parts = {part: values[1:] for part, values in one.parts.items()}
+    return turns.measured
+
+
+def ratio(measured: Mapping[str, Measured], over: str, under: str) -> float:
+    """Median over pairs of equal steps."""
+    pairs = zip(measured[over].seconds, measured[under].seconds, strict=True)
+    return statistics.median(one / other for one, other in pairs)
+
+
+def print_table(title: str, workload: Workload, measured: Mapping[str, Measured]) -> None:
+    rows = workload.prompts * workload.group_size
+    drawn = list(zip(*(one.completions for one in measured.values()), strict=True))
+    equal = sum(len(set(same)) == 1 for same in drawn) / len(drawn)
+    length = statistics.mean(len(same[0]) for same in drawn)
+    print(f"\n{title}: {rows} completions a step, {length:.0f} tokens on average, {workload.max_new_tokens} at most")
+    print(f"Equal in all trainers: {equal:.2%} of the completions\n")
+    print("| trainer | seconds a step | completions/s | peak MiB | " + " | ".join(PARTS) + " |")
+    print("|---|---|---|---|" + "---|" * len(PARTS))
+    for name, one in measured.items():
+        seconds = statistics.median(one.seconds)
+        parts = " | ".join(f"{statistics.median(one.parts[part]):.3f}" for part in PARTS)
+        print(f"| {name} | {seconds:.3f} | {rows / seconds:.0f} | {one.memory_bytes / 2**20:.0f} | {parts} |")
+
+
+def compare(steps: int, large_steps: int, large: Workload) -> dict[str, float]:
+    """The tables of both workloads, and the figures of the last line."""
+    variants: dict[str, Variant] = {
+        TRL: {},
+        OURS: {"lens": GRPO},
+        OURS_LENS: {"lens": LENS},
+        EQUAL_GRPO: {"lens": GRPO, "economy": ALL_ROWS},
+        EQUAL_LENS: {"lens": LENS, "economy": ALL_ROWS},
+    }
+    demo = measure(variants, DEMO, steps)
+    print_table("The demo's policy, 0.9 M parameters", DEMO, demo)
+    big = measure({TRL: {}, OURS: {"lens": GRPO}}, large, large_steps)
+    print_table("Untrained Qwen2, 50 M parameters", large, big)
+    return {
+        "speedup_vs_trl": ratio(demo, TRL, OURS),
+        "speedup_vs_trl_50m": ratio(big, TRL, OURS),
+        "lens_over_grpo": ratio(demo, EQUAL_LENS, EQUAL_GRPO),
+        "lens_over_grpo_that_skips": ratio(demo, OURS_LENS, OURS),
+        "peak_memory_ratio": demo[OURS].memory_bytes / demo[TRL].memory_bytes,
+        "peak_memory_ratio_50m": big[OURS].memory_bytes / big[TRL].memory_bytes,
+    }
+
+
+def ablate(steps: int, large_steps: int, large: Workload) -> dict[str, float]:
+    """A step without each technique, over a step with all of them."""
+    everything = "everything on"
+    figures = {}
+    for title, workload, count in (("demo", DEMO, steps), ("50m", large, large_steps)):
+        variants: dict[str, Variant] = {everything: {"lens": GRPO}}
+        for name in EconomyConfig.model_fields:
+            variants[f"without {name}"] = {"lens": GRPO, "economy": EconomyConfig(**{name: False})}
+        measured = measure(variants, workload, count)
+        print_table(title, workload, measured)
+        for name in list(variants)[1:]:
+            figures[f"{title} {name}"] = ratio(measured, name, everything)
+    return figures
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=60, help="steps of each trainer")
-    parser.add_argument("--quick", action="store_true", help="10 steps")
+    parser.add_argument("--steps", type=int, default=40, help="steps of each trainer on the demo's policy")
+    parser.add_argument("--large-steps", type=int, default=5, help="steps of each trainer on the 50 M policy")
+    parser.add_argument("--quick", action="store_true", help="4 steps, and 1 step of half the size")
+    parser.add_argument("--ablation", action="store_true", help="each technique off in its turn")
     arguments = parser.parse_args()
-    steps = 10 if arguments.quick else arguments.steps
+    steps, large_steps = (4, 1) if arguments.quick else (arguments.steps, arguments.large_steps)
     disable_progress_bar()
-    problems = ladder(40, seed=1)
-    tokenizer = load_policy(str(resources.files("lens_core.training") / SHIPPED_BASE))[1]
-    dataset = Dataset.from_list([{"prompt": format_prompt(p.prompt, tokenizer), "answer": p.answer} for p in problems])
-    turns = Turns(list(VARIANTS))
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(len(VARIANTS)) as threads:
-        trainers = [build(variant, dataset, steps + 1, turns, Path(folder)) for variant in VARIANTS]
-        for running in [threads.submit(trainer.train) for trainer in trainers]:
-            running.result()
-    seconds = {variant: values[1:] for variant, values in turns.seconds.items()}  # the first step warms up
-    stock, grpo, lens = seconds.values()
-    ratios = {
-        "lens_trainer_over_trl": statistics.median(a / b for a, b in zip(grpo, stock, strict=True)),
-        "lens_over_grpo": statistics.median(a / b for a, b in zip(lens, grpo, strict=True)),
-    }
-    print(f"\n{date.today()}, {platform.machine()}, {os.cpu_count()} cores; {steps} steps of each trainer, in turn\n")
-    print("| trainer | seconds a step, median (middle half) |\n|---|---|")
-    for variant, values in seconds.items():
-        low, middle, high = statistics.quantiles(values, n=4)
-        print(f"| {variant} | {middle:.3f} ({low:.3f} to {high:.3f}) |")
-    print(json.dumps({name: round(ratio, 4) for name, ratio in ratios.items()}))
+    print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}")
+    large = replace(LARGE, prompts=1) if arguments.quick else LARGE
+    figures = (ablate if arguments.ablation else compare)(steps, large_steps, large)
+    print()
+    print(json.dumps({name: round(value, 4) for name, value in figures.items()}))
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ app.add_typer(base_app, name="base")
 app.add_typer(pipeline_app, name="pipeline")
 app.add_typer(recipe_app, name="recipe")
 
-Config = Annotated[str, typer.Option("--config", "-c", help="Recipe name or YAML file.")]
+Config = Annotated[str, typer.Option("--config", "--recipe", "-c", help="Recipe name or YAML file.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", "-s", help="Override a value, e.g. train.steps=20. Repeatable.")
 ]
@@ -195,31 +195,66 @@ def base_train(
 
 @app.command()
 def train(
-    data: DataFolder,
-    output: Output,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder made by `lens data prepare`; default: made in --output.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder to write; default: runs/NAME/METHOD.")
+    ] = None,
     method: Annotated[str, typer.Option("--method", "-m", help="One of the configuration's methods.")] = "lens",
     config: Config = "demo",
     base: Annotated[
         Path | None, typer.Option(help="Policy to start from; default: the configuration's `base`.")
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint in --output, in the same MLflow run.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print configuration, batch arithmetic and memory; touch nothing.")
+    ] = False,
     home: Home = DEFAULT_HOME,
     tracking_uri: TrackingUri = None,
     overrides: Overrides = None,
 ) -> None:
     """Train one method, tracked in MLflow.
 
-    Example: lens train --data data --method lens -o policies/lens --set train.steps=50
+    Example: lens train --recipe ladder-cpu --method lens -o policies/lens --set train.steps=50
     """
     from lens_core import stages
+    from lens_core.data.prepare import SUMMARY_FILE
     from lens_core.progress import Display
     from lens_core.tracking import Tracking, whole_run
 
     settings = _load(config, overrides)
+    if dry_run:
+        _print_plan(settings, method, base)
+        return
+    folder = Path("runs") / settings.name / method if output is None else output
     tracking = Tracking(_tracking_uri(tracking_uri, home), settings.name)
     with whole_run(tracking), Display() as display:
-        start = stages.base(settings, output / "base") if base is None else base
-        stages.train(settings, method, data, start, output, tracking, display)
-    typer.echo(output)
+        if data is None:
+            data = folder / "data"
+            if not (resume and (data / SUMMARY_FILE).exists()):
+                stages.prepare(settings, data, tracking, display)
+        start = stages.base(settings, folder / "base") if base is None else base
+        stages.train(settings, method, data, start, folder, tracking, display, resume)
+    typer.echo(folder)
+
+
+def _print_plan(settings: RunConfig, method: str, base: Path | None) -> None:
+    """The resolved configuration, then what a training of it would generate, update and occupy."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from lens_core.plan import plan_training
+
+    plan = plan_training(settings, method, base)
+    typer.echo(_yaml(settings), nl=False)
+    for title, rows in plan.items():
+        table = Table(title=title, title_justify="left", show_header=False)
+        for name, value in rows.items():
+            table.add_row(name, value)
+        Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 
 @app.command()
@@ -274,9 +309,13 @@ def recipe_show(
 
     Example: lens recipe show demo --set train.steps=20
     """
+    typer.echo(_yaml(_load(name, overrides)), nl=False)
+
+
+def _yaml(settings: RunConfig) -> str:
     import yaml
 
-    typer.echo(yaml.safe_dump(_load(name, overrides).model_dump(mode="json"), sort_keys=False), nl=False)
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
 
 
 def _load(config: str, overrides: list[str] | None) -> RunConfig:

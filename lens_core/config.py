@@ -5,7 +5,6 @@ A recipe is a whole run in one YAML file (see lens_core/recipes); single values 
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import re
 from collections.abc import Sequence
@@ -16,8 +15,8 @@ from typing import Any, Literal, Self, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from lens_core.baselines import check_parameters, find_estimator
 from lens_core.errors import LensError
-from lens_core.objective import LensConfig
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -82,20 +81,73 @@ class DataConfig(Section):
     """Count bad rows and write them aside instead of stopping at the first."""
 
 
+class EconomyConfig(Section):
+    """Ways to the same gradient with less work; each is exact, and measured by `python -m benchmarks.step`."""
+
+    skip_zero_advantages: bool = True
+    """No forward or backward pass for answers whose advantage is exactly 0."""
+    merge_identical: bool = True
+    """Identical answers to one prompt are computed once, with the sum of their advantages."""
+    length_buckets: bool = True
+    """Answers of like length go through the policy together, so that little is padding."""
+    share_prompts: bool = True
+    """A group's prompt goes through the policy once, where that saves a tenth of the tokens or more."""
+    reuse_sampling_logprobs: bool = True
+    """The old policy's log-probabilities are those of sampling, where sampling and training share one arithmetic."""
+    lean_decoding: bool = True
+    """Sampling with `transformers` reads a prompt once, drops answers that have ended, and copies no cache."""
+    overlap_grading: bool = True
+    """Answers are graded in other processes while longer ones are still being decoded."""
+
+
+class LoraConfig(Section):
+    """Low-rank adapters on every linear layer instead of full fine-tuning; they are merged into the saved policy."""
+
+    rank: int = Field(16, ge=1)
+    alpha: float = Field(32.0, gt=0)
+    """Adapters are scaled by alpha / rank."""
+
+
+class VllmConfig(Section):
+    """Rollouts from vLLM. On a GPU that is TRL's integration, with its importance-sampling correction; on a CPU an
+    engine in this process, whose log-probabilities serve as the old policy's."""
+
+    mode: Literal["colocate", "server"] = "colocate"
+    """`colocate`: on the training GPUs; `server`: `trl vllm-serve` elsewhere. A CPU has the first only."""
+    server_url: str | None = None
+    """`server` only: address of `trl vllm-serve`."""
+    memory_share: float = Field(0.3, gt=0, lt=1)
+    """`colocate` on a GPU: share of its memory that vLLM may take."""
+
+    @model_validator(mode="after")
+    def _url_fits_mode(self) -> Self:
+        if (self.mode == "server") != (self.server_url is not None):
+            raise ValueError("server_url belongs to mode 'server', and mode 'server' needs it")
+        return self
+
+
 class TrainConfig(Section):
-    """One training run; the same for every method that is compared."""
+    """One training run; the same for every method that is compared, but for what a method's `train` overrides."""
 
     steps: int = Field(ge=1)
     """Optimiser steps."""
     prompts_per_step: int = Field(ge=1)
-    """Groups whose rollouts make one optimiser step."""
+    """Groups whose rollouts make one optimiser step, over all ranks."""
+    updates_per_batch: int = Field(1, ge=1)
+    """Optimiser steps on one batch of rollouts; above 1, the later ones are off policy and the ratio is clipped."""
     group_size: int = Field(16, ge=2)
     """G: answers to each prompt."""
     micro_batch_size: int | None = Field(None, ge=1)
-    """Completions in one forward and backward pass; None: all of a step at once."""
+    """Completions in one forward and backward pass of a rank; None: all of a step at once."""
     max_new_tokens: int = Field(ge=1)
     temperature: float = Field(1.0, gt=0)
     """Sampling temperature; top-p, top-k and min-p stay off, since they bias confidence."""
+    vllm: VllmConfig | None = None
+    """None: the policy generates its rollouts itself, with transformers."""
+    resample_rounds: int = Field(0, ge=0)
+    """DAPO's dynamic sampling: further rounds of prompts to replace groups whose rewards do not differ; 0: off."""
+    mask_truncated: bool = False
+    """Answers that `max_new_tokens` cut off leave their group and get no gradient (DAPO's overlong filtering)."""
     learning_rate: float = Field(gt=0)
     warmup_steps: int = Field(0, ge=0)
     schedule: Literal["constant_with_warmup", "linear", "cosine"] = "constant_with_warmup"
@@ -105,16 +157,28 @@ class TrainConfig(Section):
     max_grad_norm: float = Field(1.0, gt=0)
     clip: float = Field(0.2, gt=0, lt=1)
     """epsilon of the clipped ratio (eq. 3)."""
+    clip_high: float | None = Field(None, gt=0)
+    """epsilon of the upper bound (DAPO, NGRPO); None: the same as `clip`."""
     beta: float = Field(0.0, ge=0)
     """Weight of the KL term; the paper has none."""
     loss_type: Literal["grpo", "bnpo", "dr_grpo", "dapo"] = "grpo"
     """Aggregation of the token loss; `grpo` is the paper's eq. 3: mean over tokens, then over answers."""
+    lora: LoraConfig | None = None
+    """None: full fine-tuning."""
     bf16: bool = False
-    """Train in bfloat16 (GPU)."""
+    """Compute in bfloat16 (GPU); weights and optimiser stay in float32, but for the frozen ones under LoRA."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: slower, and much less memory on long completions."""
+    economy: EconomyConfig = EconomyConfig()
+    """Ways to the same gradient with less work."""
     max_ungraded_share: float = Field(0.1, ge=0, le=1)
     """A step with more ungraded answers than this stops the run."""
+    max_skipped_steps: int = Field(5, ge=1)
+    """So many steps in a row without a finite loss and gradient stop the run; fewer are skipped and counted."""
+    checkpoint_every: int | None = Field(None, ge=1)
+    """Steps between checkpoints that `--resume` continues from; None: none, for short runs."""
+    keep_checkpoints: int = Field(2, ge=1)
+    """Older ones are deleted."""
     log_every: int = Field(1, ge=1)
     """Steps between two lines of metrics."""
     seed: int = Field(0, ge=0)
@@ -129,6 +193,34 @@ class TrainConfig(Section):
             )
         if self.warmup_steps > self.steps:
             raise ValueError(f"warmup_steps {self.warmup_steps} exceeds steps {self.steps}")
+        if self.checkpoint_every is not None and self.checkpoint_every % self.log_every:
+            raise ValueError(
+                f"checkpoint_every {self.checkpoint_every} must be a multiple of log_every {self.log_every}, "
+                "or a resumed run would log other averages"
+            )
+        return self
+
+
+class Method(BaseModel):
+    """One treatment of a group's rewards: an objective, its parameters, and what it changes in the training.
+
+    In YAML the parameters stand beside `objective`: `{objective: nsr, positive_weight: 0.1}`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    objective: str = "lens"
+    """A name in `lens_core.baselines.ESTIMATORS`, or `package.module:function` for a function of one's own."""
+    train: dict[str, Any] = {}
+    """Values of the `train` section that belong to the method, for example DAPO's `clip_high`."""
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return {} if self.model_extra is None else dict(self.model_extra)
+
+    @model_validator(mode="after")
+    def _objective_takes_parameters(self) -> Self:
+        check_parameters(find_estimator(self.objective), self.parameters)
         return self
 
 
@@ -153,31 +245,64 @@ class EvaluationConfig(Section):
         return self
 
 
+class ModelShape(Section):
+    """The size of a base policy, for estimates before anything is downloaded."""
+
+    parameters: int = Field(ge=1)
+    layers: int = Field(ge=1)
+    hidden_size: int = Field(ge=1)
+    vocabulary: int = Field(ge=1)
+    kv_heads: int = Field(ge=1)
+    head_size: int = Field(ge=1)
+
+
+class About(Section):
+    """What a recipe says of itself."""
+
+    source: str
+    """Paper and section that the values come from."""
+    hardware: str
+    hours: str
+    reported: str
+    """What the paper reports for it."""
+
+
 class RunConfig(Section):
     """A whole run: data, base policy, the methods to compare, training and evaluation."""
 
     name: str = Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length=40)
     """Shown in MLflow, in reports and in folder names."""
+    about: About | None = None
     base: str = "ladder-base"
     """Model to start from: a folder or a hub name in Hugging Face format; `ladder-base` ships with the package."""
+    base_shape: ModelShape | None = None
+    """For `lens train --dry-run` where `base` is not on this machine."""
     data: DataConfig
-    methods: dict[str, LensConfig] = Field(min_length=1)
+    methods: dict[str, Method] = Field(min_length=1)
     """Methods to train and compare, by the name that they have in tables."""
     train: TrainConfig
     evaluation: EvaluationConfig
 
     @field_validator("methods", mode="before")
     @classmethod
-    def _methods_are_known(cls, methods: Any) -> Any:
-        known = {field.name for field in dataclasses.fields(LensConfig)}
-        for name, values in methods.items() if isinstance(methods, dict) else ():
+    def _methods_have_names(cls, methods: Any) -> Any:
+        for name in methods if isinstance(methods, dict) else ():
             if name == "base" or not re.fullmatch(r"[a-z0-9_-]+", str(name)):
                 raise ValueError(f"{name!r} is no method name; use a-z, 0-9, - and _, and not 'base'")
-            if isinstance(values, dict) and not values.keys() <= known:
-                raise ValueError(
-                    f"{name} has unknown keys {sorted(values.keys() - known)}; choose from {', '.join(sorted(known))}"
-                )
         return methods
+
+    @model_validator(mode="after")
+    def _methods_fit_training(self) -> Self:
+        for name in self.methods:
+            try:
+                self.train_for(name)
+            except ValidationError as error:
+                raise ValueError(f"methods.{name}.train: {describe(error)}") from error
+        return self
+
+    def train_for(self, method: str) -> TrainConfig:
+        """The `train` section as `method` changes it."""
+        return TrainConfig.model_validate({**self.train.model_dump(), **self.methods[method].train})
 
     def digest(self) -> str:
         """SHA-256 of the resolved values, in hex: equal configurations have equal digests."""

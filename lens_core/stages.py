@@ -6,11 +6,12 @@ a folder without it is an interrupted stage. Everything that passes between stag
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,16 @@ from typing import Any
 from lens_core.config import RunConfig
 from lens_core.data.prepare import BAD_ROWS_FILE, TEST_FILE, TRAIN_FILE, DataSummary, read_problems, read_summary
 from lens_core.data.prepare import prepare as prepare_data
+from lens_core.data.problem import Problem
 from lens_core.errors import LensError
 from lens_core.progress import Listener, Progress, ignore
-from lens_core.tracking import StageRun, Tracking, end_parent, parent_run, stage_run
+from lens_core.tracking import MetricsSender, StageRun, Tracking, end_parent, last_step, parent_run, stage_run
 
 BASE = "base"
 """Label of the base policy in tables."""
 SHIPPED_BASE = "ladder-base"
 TRAINING_FILE, ROLLOUTS_FILE, PASSK_FILE, REPORT_FILE = "training.json", "rollouts.jsonl", "passk.json", "report.html"
-COMPARISON_FILE = "comparison.json"
+COMPARISON_FILE, RUN_FILE = "comparison.json", "run.json"
 _SAMPLE_PROBLEMS = 5
 
 
@@ -67,34 +69,124 @@ def train(
     output: Path,
     tracking: Tracking | None = None,
     on_progress: Listener = ignore,
+    resume: bool = False,
 ) -> Path:
-    """Train `method` from `base_policy` on `data`, and save the policy, `metrics.jsonl` and `training.json`."""
-    from lens_core.training.metrics_file import METRICS_FILE
-    from lens_core.training.run import train_policy
+    """Train `method` from `base_policy` on `data`, and save the policy, `metrics.jsonl` and `training.json`.
+
+    Args:
+        resume: go on with what `output` holds of this training: from its last checkpoint, in the same MLflow run.
+            Where it holds nothing, the training starts.
+
+    Raises:
+        LensError: if `output` holds an interrupted training and `resume` is False, or one of another configuration.
+    """
+    from lens_core.training.metrics_file import METRICS_FILE, read_metrics
 
     if method not in config.methods:
         raise LensError(f"the configuration has no method {method!r}; it has {', '.join(config.methods)}")
-    stage = f"train {method}"
-    problems = read_problems(data / TRAIN_FILE)
+    stage, steps = f"train {method}", config.train_for(method).steps
+    problems, digest = read_problems(data / TRAIN_FILE), read_summary(data).train_digest
+    earlier = _earlier_training(output, _fingerprint(config, method, digest), resume)
     start = time.monotonic()
-    with _tracked(tracking, stage, config, method) as run:
-        on_progress(Progress(stage, 0, config.train.steps, ""))
-
-        def on_step(step: int, metrics: dict[str, float]) -> None:
-            if run is not None:
-                run.metrics(metrics, step)
-            on_progress(Progress(stage, step, config.train.steps, _describe_step(metrics)))
-
+    with _tracked(tracking, stage, config, method, None if earlier is None else earlier["mlflow_run"]) as run:
+        on_progress(Progress(stage, 0, steps, ""))
+        state = {
+            "fingerprint": _fingerprint(config, method, digest),
+            "mlflow_run": "" if run is None else run.run_id,
+        }
+        output.mkdir(parents=True, exist_ok=True)
+        (output / RUN_FILE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
         if run is not None:
-            run.dataset(data / TRAIN_FILE, read_summary(data).train_digest, "train")
-        train_policy(problems, base_policy, config.train, config.methods[method], output, on_step)
-        summary = {"method": method, "steps": config.train.steps, "seconds": round(time.monotonic() - start, 1)}
-        (output / TRAINING_FILE).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+            run.dataset(data / TRAIN_FILE, digest, "train")
+        with _metrics_sent(run) as send:
+            if not (output / TRAINING_FILE).exists():
+                _train(config, method, problems, base_policy, output, state, send, on_progress)
+                spent = round(time.monotonic() - start, 1) if earlier is None else read_metrics(output)[-1]["elapsed_s"]
+                summary = {"method": method, "steps": steps, "seconds": spent}
+                (output / TRAINING_FILE).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+            for step in read_metrics(output):
+                send(int(step["step"]), {name: value for name, value in step.items() if name != "step"})
         if run is not None:
             run.tags({"checkpoint": output.absolute().as_uri(), "lens.method": method})
             run.artifact(output / METRICS_FILE)
             run.artifact(output / TRAINING_FILE)
     return output
+
+
+def _train(
+    config: RunConfig,
+    method: str,
+    problems: Sequence[Problem],
+    base_policy: Path,
+    output: Path,
+    state: Mapping[str, str],
+    send: Callable[[int, Mapping[str, float]], None],
+    on_progress: Listener,
+) -> None:
+    from lens_core.training.checkpoint import last_checkpoint
+    from lens_core.training.run import train_policy
+
+    train = config.train_for(method)
+
+    def on_step(step: int, metrics: dict[str, float]) -> None:
+        send(step, metrics)
+        on_progress(Progress(f"train {method}", step, train.steps, _describe_step(metrics)))
+
+    resume_from = last_checkpoint(output)
+    train_policy(problems, base_policy, train, config.methods[method], output, on_step, resume_from, state)
+
+
+def _fingerprint(config: RunConfig, method: str, data_digest: str) -> str:
+    """SHA-256 of all that a training depends on: a checkpoint belongs to one and no other."""
+    parts = [config.base, config.methods[method].model_dump_json(), config.train_for(method).model_dump_json()]
+    return hashlib.sha256("\n".join([*parts, data_digest]).encode()).hexdigest()
+
+
+def _earlier_training(output: Path, fingerprint: str, resume: bool) -> dict[str, str] | None:
+    """What `run.json` says of the training that `output` holds; None where it is to start (again)."""
+    from lens_core.training.checkpoint import last_checkpoint
+
+    path = output / RUN_FILE
+    if not path.exists():
+        return None
+    if not resume:
+        if last_checkpoint(output) is not None:
+            raise LensError(
+                f"{output} holds checkpoints of an earlier training: add --resume to go on from the last one, or "
+                "choose another folder"
+            )
+        (output / TRAINING_FILE).unlink(missing_ok=True)
+        return None
+    earlier: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    if earlier["fingerprint"] != fingerprint:
+        raise LensError(
+            f"{output} holds the training of another configuration, method, base or data: resume with what it was "
+            "started with, or choose another folder"
+        )
+    return earlier
+
+
+@contextmanager
+def _metrics_sent(run: StageRun | None) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
+    """A function that sends a step's metrics to MLflow, each step once, without keeping the training waiting."""
+    if run is None:
+        yield lambda step, metrics: None
+        return
+    sender, sent = MetricsSender(run), last_step(run)
+
+    def send(step: int, metrics: Mapping[str, float]) -> None:
+        nonlocal sent
+        if step > sent:
+            sender.put(step, metrics)
+            sent = step
+
+    try:
+        yield send
+    except BaseException:
+        with suppress(LensError):  # what stopped the training matters more than metrics that did not arrive
+            sender.close(patience_s=10)
+        raise
+    sender.close()
 
 
 def evaluate(
@@ -195,13 +287,13 @@ def passk_metrics(estimates: Mapping[int, Any], prefix: str = "") -> dict[str, f
 
 @contextmanager
 def _tracked(
-    tracking: Tracking | None, stage: str, config: RunConfig, method: str | None = None
+    tracking: Tracking | None, stage: str, config: RunConfig, method: str | None = None, resume_id: str | None = None
 ) -> Iterator[StageRun | None]:
     """The stage's MLflow run with its configuration logged; None where the stage is not tracked."""
     if tracking is None:
         yield None
         return
-    with stage_run(tracking, stage) as run:
+    with stage_run(tracking, stage, resume_id or None) as run:
         run.params(
             config.model_dump(mode="json") if method is None else {"method": method, **config.model_dump(mode="json")}
         )

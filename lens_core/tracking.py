@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import math
+import queue
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,11 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lens_core.errors import LensError
+from lens_core.errors import LensError, first_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+
+logger = logging.getLogger(__name__)
 
 EXPERIMENT = "lens-grpo"
 RUN_TAG = "lens.run"
@@ -88,20 +92,99 @@ class StageRun:
         self.tags({f"data.{context}.sha256": sha256})
 
 
+class MetricsSender:
+    """Sends the metrics of a run's steps in the background, in order; a server that is away gets them later.
+
+    Nothing is lost with the process: steps that were not sent are in the training's metrics file, and a resumed run
+    sends what the server does not have (see `last_step`).
+    """
+
+    def __init__(self, run: StageRun) -> None:
+        self._run = run
+        self._queue: queue.SimpleQueue[tuple[int, dict[str, float]] | None] = queue.SimpleQueue()
+        self._give_up = threading.Event()
+        self._thread = threading.Thread(target=self._send_all, name="mlflow-metrics", daemon=True)
+        self._thread.start()
+
+    def put(self, step: int, values: Mapping[str, float]) -> None:
+        self._queue.put((step, dict(values)))
+
+    def close(self, patience_s: float = 60.0) -> None:
+        """Wait until everything has arrived, or `patience_s` have passed.
+
+        Raises:
+            LensError: if the server still does not take them.
+        """
+        self._queue.put(None)
+        self._thread.join(patience_s)
+        if self._thread.is_alive():
+            self._give_up.set()
+            raise LensError(
+                "MLflow does not take the metrics of the last steps; they are in the training's metrics file, and the "
+                "same command with --resume sends them once the server is back"
+            )
+
+    def _send_all(self) -> None:
+        import tenacity
+
+        retrying = tenacity.Retrying(
+            wait=tenacity.wait_random_exponential(max=10),
+            stop=tenacity.stop_when_event_set(self._give_up),
+            sleep=tenacity.sleep_using_event(self._give_up),
+            before_sleep=tenacity.before_sleep_log(logger, logging.WARNING),
+        )
+        while (item := self._queue.get()) is not None:
+            step, values = item
+            try:
+                retrying(self._run.metrics, values, step)
+            except tenacity.RetryError:  # given up: `close` has said so
+                return
+
+
+def last_step(run: StageRun) -> int:
+    """The newest step whose metrics the server has; 0 where it has none."""
+    history = run.client.get_metric_history(run.run_id, "elapsed_s")
+    return max((point.step for point in history), default=0)
+
+
 @contextmanager
-def stage_run(tracking: Tracking, stage: str) -> Iterator[StageRun]:
-    """Open the nested run of `stage`; it ends FINISHED, or FAILED (KILLED on Ctrl-C) where the block raises."""
+def stage_run(tracking: Tracking, stage: str, resume_id: str | None = None) -> Iterator[StageRun]:
+    """Open the nested run of `stage`; it ends FINISHED, or FAILED (KILLED on Ctrl-C) where the block raises.
+
+    Args:
+        resume_id: an earlier run of the stage to go on with, which is then running again.
+
+    Raises:
+        LensError: if MLflow knows no run `resume_id`.
+    """
     parent = parent_run(tracking)
     client = parent.client
-    experiment = _experiment(client, tracking.uri)
-    tags = {_PARENT_TAG: parent.run_id, RUN_TAG: tracking.run, "lens.stage": stage}
-    run = StageRun(client, client.create_run(experiment, run_name=stage, tags=tags).info.run_id)
+    run = _new_run(tracking, parent, stage) if resume_id is None else _old_run(client, resume_id)
     try:
         yield run
     except BaseException as error:
         client.set_terminated(run.run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
     client.set_terminated(run.run_id, "FINISHED")
+
+
+def _new_run(tracking: Tracking, parent: StageRun, stage: str) -> StageRun:
+    experiment = _experiment(parent.client, tracking.uri)
+    tags = {_PARENT_TAG: parent.run_id, RUN_TAG: tracking.run, "lens.stage": stage}
+    return StageRun(parent.client, parent.client.create_run(experiment, run_name=stage, tags=tags).info.run_id)
+
+
+def _old_run(client: MlflowClient, run_id: str) -> StageRun:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.update_run(run_id, status="RUNNING")
+    except MlflowException as error:
+        raise LensError(
+            f"MLflow has no run {run_id}, which this training was tracked in: give the --tracking-uri of before "
+            f"({first_line(error)})"
+        ) from error
+    return StageRun(client, run_id)
 
 
 def parent_run(tracking: Tracking) -> StageRun:

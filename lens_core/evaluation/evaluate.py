@@ -10,7 +10,13 @@ from pathlib import Path
 from lens_core.config import EvaluationConfig
 from lens_core.data.problem import Problem
 from lens_core.evaluation.records import Completion, ProblemResult
-from lens_core.rollout.engine import Rollout, SamplingConfig, TransformersEngine, load_policy
+from lens_core.rollout.engine import (
+    Rollout,
+    SamplingConfig,
+    TransformersEngine,
+    load_policy,
+    sample_rollouts,
+)
 from lens_core.verify import Grader, Verdict
 
 
@@ -28,7 +34,7 @@ def evaluate_policy(
     )
     questions = [problem.prompt for problem in problems]
     with Grader(workers=os.cpu_count() or 1) as grader:
-        groups = engine.sample(questions, config.n, sampling, config.seed)
+        groups = sample_rollouts(engine, questions, config.n, sampling, config.seed)
         for done, (problem, rollouts) in enumerate(zip(problems, groups, strict=True), start=1):
             verdicts = grader.grade_many([(rollout.text, problem.answer) for rollout in rollouts])
             yield ProblemResult(

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from lens_core.errors import LensError, first_line
+from lens_core.rollout.decode import Sampled, decodable, sample
 from lens_core.rollout.logprobs import sampling_logprobs
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
 class SamplingConfig(BaseModel):
@@ -42,10 +43,15 @@ class Rollout:
     """True where `max_new_tokens` cut it off."""
 
 
-def load_policy(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load_policy(
+    folder: str | Path, dtype: torch.dtype | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a causal language model and its tokenizer from a local folder, or from a hub by name.
 
     Weights are read as safetensors and no code from the folder is run.
+
+    Args:
+        dtype: of the weights in memory; None: as they are stored.
 
     Raises:
         LensError: if it holds no such model.
@@ -53,7 +59,9 @@ def load_policy(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenize
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
-        model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, use_safetensors=True, trust_remote_code=False, dtype="auto" if dtype is None else dtype
+        )
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, padding_side="left")
     except (OSError, ValueError, KeyError) as error:
         raise LensError(
@@ -73,66 +81,118 @@ def format_prompt(question: str, tokenizer: PreTrainedTokenizerBase) -> str | li
     return [{"role": "user", "content": f"{question}\n\n{instruction}"}]
 
 
+class Engine(Protocol):
+    """Where completions come from. Implemented by TransformersEngine here, and by VllmEngine."""
+
+    tokenizer: PreTrainedTokenizerBase
+    ends: Collection[int]
+    """Token ids that end a completion."""
+
+    def sample_ids(self, prompts: Sequence[Sequence[int]], sampling: SamplingConfig, seed: int) -> Sampled:
+        """One completion of each prompt (token ids), in their order; the same seed draws the same ones."""
+
+    def load_weights(self, folder: Path) -> None:
+        """Sample from the weights in `folder` from now on: the same model, in Hugging Face format."""
+
+    def close(self) -> None:
+        """Give back memory and processes."""
+
+
 class TransformersEngine:
     """Sampling with `transformers`, on a GPU where there is one."""
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        self.model = model.to(best_device()).eval()
         self.tokenizer = tokenizer
+        self.ends: Collection[int] = end_tokens(model.generation_config, tokenizer)
 
-    def sample(self, questions: Sequence[str], n: int, config: SamplingConfig, seed: int) -> Iterator[list[Rollout]]:
-        """Yield `n` rollouts of each question, question by question; the same seed draws the same completions.
+    def sample_ids(self, prompts: Sequence[Sequence[int]], sampling: SamplingConfig, seed: int) -> Sampled:
+        """See Engine. The global random state is left as it was."""
+        padded: Any = self.tokenizer.pad({"input_ids": list(prompts)}, padding_side="left", return_tensors="pt")
+        padded = padded.to(self.model.device)
+        with torch.random.fork_rng(devices=_cuda_devices()):
+            torch.manual_seed(seed)
+            if not decodable(self.model):
+                return self._generate(padded, sampling)
+            return sample(
+                self.model,
+                padded["input_ids"],
+                padded["attention_mask"],
+                sampling.temperature,
+                sampling.max_new_tokens,
+                self.ends,
+            )
 
-        The global random state is left as it was.
-        """
-        prompts = [self._encode(question) for question in questions]
-        step = max(1, config.batch_size // n)
-        for start in range(0, len(prompts), step):
-            with torch.random.fork_rng():
-                torch.manual_seed(seed * 1_000_003 + start)
-                yield from self._sample_batch(prompts[start : start + step], n, config)
+    def load_weights(self, folder: Path) -> None:
+        self.model = load_policy(folder)[0].to(self.model.device).eval()
 
-    def _encode(self, question: str) -> list[int]:
-        prompt = format_prompt(question, self.tokenizer)
-        if isinstance(prompt, str):
-            return list(self.tokenizer.encode(prompt))
-        return list(
-            self.tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"]
-        )
+    def close(self) -> None:
+        """Nothing to give back: the model belongs to the caller."""
 
     @torch.no_grad()
-    def _sample_batch(self, prompts: list[list[int]], n: int, config: SamplingConfig) -> Iterator[list[Rollout]]:
-        repeated = [ids for ids in prompts for _ in range(n)]
-        padded: Any = self.tokenizer.pad({"input_ids": repeated}, padding_side="left", return_tensors="pt")
-        with sampling_logprobs(self.model, config.temperature) as recorder:
+    def _generate(self, padded: Any, sampling: SamplingConfig) -> Sampled:
+        """For models that our own decoding does not know, transformers' own."""
+        with sampling_logprobs(self.model, sampling.temperature) as recorder:
             output_BT: Any = self.model.generate(
-                **padded.to(self.model.device),
+                **padded,
                 do_sample=True,
-                temperature=config.temperature,
+                temperature=sampling.temperature,
                 top_p=1.0,
                 top_k=0,
                 repetition_penalty=1.0,  # some models' own generation_config.json sets it, and filters
-                max_new_tokens=config.max_new_tokens,
+                max_new_tokens=sampling.max_new_tokens,
                 pad_token_id=self.tokenizer.pad_token_id,
             )
-        ends = self._end_tokens()
-        completions = [_cut(ids, ends) for ids in output_BT[:, padded["input_ids"].shape[1] :].tolist()]
-        texts = self.tokenizer.batch_decode(completions, skip_special_tokens=True)
+        completions = [_cut(ids, self.ends) for ids in output_BT[:, padded["input_ids"].shape[1] :].tolist()]
+        return Sampled(completions, recorder.rows(completions), [[] for _ in completions])
+
+
+def sample_rollouts(
+    engine: Engine, questions: Sequence[str], n: int, sampling: SamplingConfig, seed: int
+) -> Iterator[list[Rollout]]:
+    """Yield `n` rollouts of each question, question by question; the same seed draws the same completions."""
+    prompts = [encode_prompt(question, engine.tokenizer) for question in questions]
+    step = max(1, sampling.batch_size // n)
+    for start in range(0, len(prompts), step):
+        repeated = [prompt for prompt in prompts[start : start + step] for _ in range(n)]
+        drawn = engine.sample_ids(repeated, sampling, seed * 1_000_003 + start)
+        texts = engine.tokenizer.batch_decode(drawn.token_ids, skip_special_tokens=True)
         rollouts = [
-            Rollout(text, tuple(ids), tuple(logprobs), truncated=ids[-1] not in ends)
-            for text, ids, logprobs in zip(texts, completions, recorder.rows(completions), strict=True)
+            Rollout(text, tuple(ids), tuple(logprobs), truncated=ids[-1] not in engine.ends)
+            for text, ids, logprobs in zip(texts, drawn.token_ids, drawn.logprobs, strict=True)
         ]
-        for start in range(0, len(rollouts), n):
-            yield rollouts[start : start + n]
-
-    def _end_tokens(self) -> set[int]:
-        configured = self.model.generation_config.eos_token_id
-        if configured is None:
-            configured = self.tokenizer.eos_token_id
-        return set(configured) if isinstance(configured, list) else {configured}
+        for first in range(0, len(rollouts), n):
+            yield rollouts[first : first + n]
 
 
-def _cut(ids: list[int], ends: set[int]) -> list[int]:
+def encode_prompt(question: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Token ids of what a policy is asked."""
+    prompt = format_prompt(question, tokenizer)
+    if isinstance(prompt, str):
+        return list(tokenizer.encode(prompt))
+    return list(tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"])
+
+
+def end_tokens(generation_config: GenerationConfig | None, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Token ids that end a completion: the model's own, which may be several, else the tokenizer's."""
+    configured = None if generation_config is None else generation_config.eos_token_id
+    if configured is None:
+        configured = tokenizer.eos_token_id
+    return set(configured) if isinstance(configured, list) else {configured}
+
+
+def best_device() -> str:
+    """`cuda`, `mps` or `cpu`: the fastest that this machine has."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _cuda_devices() -> list[int]:
+    return list(range(torch.cuda.device_count()))
+
+
+def _cut(ids: list[int], ends: Collection[int]) -> list[int]:
     """`ids` up to and including the first end-of-sequence token."""
     end = next((index for index, token in enumerate(ids) if token in ends), len(ids) - 1)
     return ids[: end + 1]

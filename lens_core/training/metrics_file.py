@@ -9,5 +9,12 @@ METRICS_FILE = "metrics.jsonl"
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """The steps of the training in `folder`, each `{"step": 10, "reward": 0.31, ...}`."""
-    return [json.loads(line) for line in (folder / METRICS_FILE).read_text(encoding="utf-8").splitlines()]
+    """The steps of the training in `folder`, each `{"step": 10, "reward": 0.31, ...}`; none before it has begun.
+
+    A last line that a kill cut short is left out.
+    """
+    path = folder / METRICS_FILE
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from safetensors import SafetensorError
+from transformers import (
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from trl import GRPOConfig
 
-from lens_core.config import TrainConfig
+from lens_core.baselines import find_estimator
+from lens_core.config import Method, TrainConfig, VllmConfig
 from lens_core.data.problem import Problem
-from lens_core.objective import LensConfig
-from lens_core.rollout.engine import format_prompt, load_policy
-from lens_core.training.metrics_file import METRICS_FILE
+from lens_core.errors import LensError, first_line
+from lens_core.rollout.engine import Engine, format_prompt, load_policy
+from lens_core.training.metrics_file import METRICS_FILE, read_metrics
 from lens_core.training.trainer import LensTrainer
 from lens_core.verify.reward import math_reward
 
@@ -27,46 +39,77 @@ OnStep = Callable[[int, dict[str, float]], None]
 
 
 def train_policy(
-    problems: Sequence[Problem], base: Path, config: TrainConfig, objective: LensConfig, output: Path, on_step: OnStep
+    problems: Sequence[Problem],
+    base: Path,
+    config: TrainConfig,
+    method: Method,
+    output: Path,
+    on_step: OnStep,
+    resume_from: Path | None = None,
+    run_state: Mapping[str, str] | None = None,
 ) -> Path:
     """Train `base` on `problems` and save policy and tokenizer into `output`, in Hugging Face format.
 
     `output/metrics.jsonl` gets a line for each logged step: `{"step": 10, "reward": 0.31, ...}`, finite numbers only.
+
+    Args:
+        resume_from: a checkpoint of the same configuration to continue from, step for step as if never interrupted.
+        run_state: strings that every checkpoint carries along.
     """
-    model, tokenizer = load_policy(base)
+    model, tokenizer = load_policy(base, dtype=_weights_dtype(config))
     dataset = Dataset.from_list(
         [{"prompt": format_prompt(problem.prompt, tokenizer), "answer": problem.answer} for problem in problems]
     )
     output.mkdir(parents=True, exist_ok=True)
-    trainer = LensTrainer(
-        model,
-        reward_funcs=math_reward,
-        args=grpo_config(config, output),
-        train_dataset=dataset,
-        processing_class=tokenizer,
-        callbacks=[_MetricsFile(output / METRICS_FILE, on_step)],
-        lens=objective,
-        max_ungraded_share=config.max_ungraded_share,
-    )
-    trainer.remove_callback(PrinterCallback)
-    trainer.train()
-    trainer.save_model(str(output))
-    tokenizer.save_pretrained(output)
+    with _engine(config, base) as engine:
+        trainer = LensTrainer(
+            model,
+            reward_funcs=math_reward,
+            args=grpo_config(config, output),
+            train_dataset=dataset,
+            processing_class=tokenizer,
+            callbacks=[_MetricsFile(output / METRICS_FILE, on_step)],
+            peft_config=_peft_config(config),
+            estimator=partial(find_estimator(method.objective), **method.parameters),
+            success_threshold=method.parameters.get("success_threshold", 0.0),
+            resample_rounds=config.resample_rounds,
+            economy=config.economy,
+            engine=engine,
+            max_ungraded_share=config.max_ungraded_share,
+            max_skipped_steps=config.max_skipped_steps,
+            run_state=run_state,
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
+    _save_policy(trainer, tokenizer, output)
     return output
 
 
 def grpo_config(config: TrainConfig, output: Path) -> GRPOConfig:
-    """Our training section in TRL's words."""
+    """Our training section in TRL's words.
+
+    Raises:
+        LensError: if the ranks of this launch cannot share a step's completions evenly.
+    """
+    ranks = int(os.environ.get("WORLD_SIZE", "1"))
     rollouts = config.prompts_per_step * config.group_size
-    micro_batch = rollouts if config.micro_batch_size is None else config.micro_batch_size
+    micro_batch = rollouts // ranks if config.micro_batch_size is None else config.micro_batch_size
+    if rollouts % (ranks * micro_batch):
+        raise LensError(
+            f"{rollouts} completions a step (prompts_per_step x group_size) do not divide over {ranks} ranks in "
+            f"micro-batches of {micro_batch}: change train.micro_batch_size or the number of processes"
+        )
+    accumulation = rollouts // (ranks * micro_batch)
     return GRPOConfig(
         output_dir=str(output),
         max_steps=config.steps,
         per_device_train_batch_size=micro_batch,
-        gradient_accumulation_steps=rollouts // micro_batch,
+        gradient_accumulation_steps=accumulation,
+        steps_per_generation=accumulation * config.updates_per_batch,
         num_generations=config.group_size,
         max_completion_length=config.max_new_tokens,
         temperature=config.temperature,
+        mask_truncated_completions=config.mask_truncated,
         learning_rate=config.learning_rate,
         warmup_steps=config.warmup_steps,
         lr_scheduler_type=config.schedule,
@@ -74,6 +117,7 @@ def grpo_config(config: TrainConfig, output: Path) -> GRPOConfig:
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
         epsilon=config.clip,
+        epsilon_high=config.clip_high,
         beta=config.beta,
         loss_type=config.loss_type,
         bf16=config.bf16,
@@ -81,11 +125,84 @@ def grpo_config(config: TrainConfig, output: Path) -> GRPOConfig:
         optim="adamw_torch_fused",
         seed=config.seed,
         logging_steps=config.log_every,
-        save_strategy="no",
+        save_strategy="no" if config.checkpoint_every is None else "steps",
+        save_steps=500 if config.checkpoint_every is None else config.checkpoint_every,
+        save_total_limit=config.keep_checkpoints,
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=torch.cuda.is_available(),
+        **_vllm_arguments(config.vllm),
     )
+
+
+def _vllm_arguments(config: VllmConfig | None) -> dict[str, Any]:
+    """TRL's own vLLM, which needs a GPU; without one, see `_engine`."""
+    if config is None or not torch.cuda.is_available():
+        return {}
+    return {
+        "use_vllm": True,
+        "vllm_mode": config.mode,
+        "vllm_server_base_url": config.server_url,
+        "vllm_gpu_memory_utilization": config.memory_share,
+    }
+
+
+@contextmanager
+def _engine(config: TrainConfig, base: Path) -> Iterator[Engine | None]:
+    """vLLM in this process where it is asked for and there is no GPU; else None."""
+    if config.vllm is None or torch.cuda.is_available():
+        yield None
+        return
+    if config.vllm.mode == "server":
+        raise LensError("train.vllm.mode 'server' needs a GPU: TRL's client moves weights with NCCL; use 'colocate'")
+    from lens_core.rollout.vllm_engine import VllmEngine
+
+    engine = VllmEngine(base)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def _weights_dtype(config: TrainConfig) -> torch.dtype:
+    """float32 for what is trained: at a learning rate of 1e-6, bfloat16 weights round every update away."""
+    return torch.bfloat16 if config.bf16 and config.lora is not None else torch.float32
+
+
+def _peft_config(config: TrainConfig) -> Any:
+    if config.lora is None:
+        return None
+    import peft
+
+    return peft.LoraConfig(
+        r=config.lora.rank,
+        lora_alpha=config.lora.alpha,
+        lora_dropout=0.0,  # dropout would make sampling and training two different policies
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+
+
+def _save_policy(trainer: LensTrainer, tokenizer: PreTrainedTokenizerBase, output: Path) -> None:
+    """Whole weights also after LoRA, so that whatever reads the policy needs no adapter.
+
+    Raises:
+        LensError: if they cannot be written; checkpoints stay.
+    """
+    try:
+        policy = trainer.accelerator.unwrap_model(trainer.model)
+        if hasattr(policy, "merge_and_unload"):
+            if trainer.accelerator.is_main_process:
+                policy.merge_and_unload().save_pretrained(output)
+        else:
+            trainer.save_model(str(output))
+        if trainer.accelerator.is_main_process:
+            tokenizer.save_pretrained(output)
+    except (OSError, SafetensorError) as error:
+        raise LensError(
+            f"the trained policy could not be written to {output}: {first_line(error)}. Make room and resume: "
+            "checkpoints are kept"
+        ) from error
 
 
 class _MetricsFile(TrainerCallback):
@@ -95,9 +212,14 @@ class _MetricsFile(TrainerCallback):
         self._path = path
         self._on_step = on_step
         self._start = time.monotonic()
+        self._before_s = 0.0
 
-    def on_train_begin(self, *_: Any, **__: Any) -> None:
-        self._path.write_text("", encoding="utf-8")
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
+        """Keep the lines up to the checkpoint that is resumed from: later ones are about to be written again."""
+        kept = [step for step in read_metrics(self._path.parent) if step["step"] <= state.global_step]
+        text = "".join(json.dumps(step) + "\n" for step in kept)
+        self._path.write_text(text, encoding="utf-8")
+        self._before_s = kept[-1]["elapsed_s"] if kept else 0.0
         self._start = time.monotonic()
 
     def on_log(
@@ -108,11 +230,11 @@ class _MetricsFile(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **_: Any,
     ) -> None:
-        if logs is None or "reward" not in logs:  # the summary line at the end of training is no step
-            return
+        if logs is None or "grad_norm" not in logs or not state.is_world_process_zero:
+            return  # the summary line at the end of training is no step
         numbers = {key: float(value) for key, value in logs.items() if isinstance(value, int | float)}
         metrics = {key: value for key, value in numbers.items() if math.isfinite(value)}
-        metrics["elapsed_s"] = time.monotonic() - self._start
+        metrics["elapsed_s"] = self._before_s + time.monotonic() - self._start
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": state.global_step, **metrics}) + "\n")
         self._on_step(state.global_step, metrics)

@@ -1,68 +1,233 @@
-"""LENS on TRL: the advantage is ours, every other line of the step is GRPOTrainer's.
+"""LENS on TRL: the advantage is ours, the rest of the step is GRPOTrainer's.
 
     trainer = LensTrainer(model, reward_funcs=math_reward, args=GRPOConfig(...), train_dataset=dataset)
     trainer.train()
 
-Super is called, never copied. Three of TRL's methods are extended: `_generate_single_turn` hands on the sampling
-log-probabilities, `_calculate_rewards` keeps the rewards, `_generate_and_score_completions` replaces the advantages.
+Super is called, never copied. What is extended, in the order of a step:
+
+    _generate_single_turn                 completions with the log-probabilities that they were drawn with
+    _calculate_rewards                    keeps the rewards of all ranks
+    _generate_and_score_completions       replaces the advantages
+    _compute_loss                         leaves out what carries no gradient
+    _get_per_token_logps_and_entropies    the policy's forward pass, without padding or repeated prompts
+    _get_grad_norm                        drops a gradient that is not finite
+    _save_checkpoint                      everything or nothing
+
+Dimensions: P prompts (groups), G answers in a group, B = P * G rows, T completion tokens.
 """
 
 from __future__ import annotations
 
 import logging
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedModel
 from trl import GRPOTrainer
 
+from lens_core import baselines
+from lens_core.config import EconomyConfig
 from lens_core.errors import LensError
-from lens_core.objective import LensConfig, advantages, confidence
+from lens_core.objective import LensConfig, confidence
+from lens_core.rollout.decode import OnEnd, Sampled, decodable, sample
+from lens_core.rollout.engine import Engine, SamplingConfig
 from lens_core.rollout.logprobs import sampling_logprobs
+from lens_core.training.checkpoint import CheckpointMixin
+from lens_core.training.economy import (
+    Batch,
+    SharedPrompts,
+    filled_up,
+    length_buckets,
+    loss_factor,
+    loss_mask,
+    shareable,
+    sharing_pays,
+    take_rows,
+    thin,
+    trimmed,
+)
 from lens_core.training.group_metrics import group_metrics
+from lens_core.training.resampling import concatenated, take_groups
 
 logger = logging.getLogger(__name__)
 
 
-class LensTrainer(GRPOTrainer):
-    """TRL's GRPOTrainer with LENS advantages (arXiv 2510.08696).
+class LensTrainer(CheckpointMixin, GRPOTrainer):
+    """TRL's GRPOTrainer with LENS advantages (arXiv 2510.08696), or those of any estimator in `baselines`.
 
     Takes every argument of GRPOTrainer, and:
 
     Args:
         lens: the objective; `LensConfig(variant="off")` is GRPO by the same code.
+        estimator: another objective instead: a function of (rewards, confidences, entropies) as in `baselines`, its
+            parameters bound with `functools.partial`.
+        success_threshold: rewards above it count as right in metrics; None: the objective's own.
+        resample_rounds: DAPO's dynamic sampling: groups without differing rewards are dropped and other prompts drawn
+            until the batch is full, in at most so many further rounds; what is missing then is filled with dropped
+            groups. 0: off, as LENS needs it.
+        economy: ways to the same gradient with less work, all on by default.
+        engine: where completions come from; None: the policy itself, or TRL's vLLM where `args.use_vllm` is set.
         max_ungraded_share: the run stops with a LensError when more than this share of a generation batch could not
             be graded (reward None or NaN). Ungraded answers otherwise take no part in their group and get no gradient.
+        max_skipped_steps: the run stops with a LensError after so many steps in a row without a finite gradient. A
+            single one is skipped and counted in the metric `skipped_steps`.
+        run_state: strings that go into every checkpoint, for example the id of a tracked run.
 
     The paper's loss is `GRPOConfig(loss_type="grpo", beta=0.0, epsilon=0.2)`; TRL's default loss type is "dapo".
 
     Raises:
-        ValueError: if `args` asks TRL to normalise rewards in a way that LENS would overwrite.
+        ValueError: if `args` asks TRL to normalise rewards in a way that would be overwritten, or if dynamic sampling
+            would have to split a group over ranks.
     """
 
     def __init__(
-        self, *args: Any, lens: LensConfig | None = None, max_ungraded_share: float = 0.1, **kwargs: Any
+        self,
+        *args: Any,
+        lens: LensConfig | None = None,
+        estimator: baselines.Estimator | None = None,
+        success_threshold: float | None = None,
+        resample_rounds: int = 0,
+        economy: EconomyConfig | None = None,
+        engine: Engine | None = None,
+        max_ungraded_share: float = 0.1,
+        max_skipped_steps: int = 5,
+        run_state: Mapping[str, str] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        if lens is not None and estimator is not None:
+            raise ValueError("pass either lens or estimator, not both")
         self.lens = LensConfig() if lens is None else lens
+        self.estimator = partial(baselines.lens, **asdict(self.lens)) if estimator is None else estimator
+        self.success_threshold = self.lens.success_threshold if success_threshold is None else success_threshold
+        self.resample_rounds = resample_rounds
+        self.economy = EconomyConfig() if economy is None else economy
+        self.engine = engine
         self.max_ungraded_share = max_ungraded_share
+        self.max_skipped_steps = max_skipped_steps
+        self.run_state = {} if run_state is None else dict(run_state)
+        self._check_arguments()
+        self._inputs: list[dict[str, Any]] = []
+        self._reward_B: Tensor | None = None
+        self._drawn: Sampled | None = None
+        self._resample_draws = self._skipped_steps = self._skipped_in_a_row = self._failed_saves = 0
+        self._loss_is_finite = True
+        self._engine_step = -1  # of the weights that the engine has
+
+    def _check_arguments(self) -> None:
         if self.scale_rewards != "group" or self.multi_objective_aggregation != "sum_then_normalize":
             raise ValueError(
                 "LensTrainer normalises rewards itself: leave scale_rewards='group' and "
                 "multi_objective_aggregation='sum_then_normalize'"
             )
-        if (self.args.top_p, self.args.top_k, self.args.min_p) not in ((1.0, 0, None), (1.0, None, None)):
-            logger.warning("top_p, top_k and min_p bias confidence and the importance ratio; LENS expects them off")
-        self._reward_B: Tensor | None = None
+        if self.engine is not None and hasattr(self.model, "peft_config"):
+            raise ValueError("an engine of its own samples full weights: with LoRA, use engine=None or args.use_vllm")
+        if self.resample_rounds and self.args.generation_batch_size // self.args.world_size % self.num_generations:
+            raise ValueError(
+                f"dynamic sampling needs whole groups on every rank: choose a batch that {self.num_generations} "
+                f"x {self.args.world_size} (num_generations x ranks) divides"
+            )
+        if not self._samples_the_whole_softmax():
+            logger.warning(
+                "top_p, top_k, min_p and repetition_penalty bias confidence and the importance ratio; "
+                "LENS expects them off"
+            )
 
-    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> tuple[list[list[int]], list[list[float]] | None]:
+    # -- Rollouts ------------------------------------------------------------------------------------------------------
+
+    def _generate_single_turn(
+        self, prompt_ids: list[list[int]], images: Any, multimodal_fields: Any, *args: Any, **kwargs: Any
+    ) -> tuple[list[list[int]], list[list[float]] | None]:
+        self._drawn = None
+        if self.engine is not None:
+            drawn = self._sample_with_engine(self.engine, prompt_ids)
+            return drawn.token_ids, drawn.logprobs
+        call = partial(super()._generate_single_turn, prompt_ids, images, multimodal_fields, *args, **kwargs)
         if self.use_vllm or self.use_transformers_continuous_batching:
-            return super()._generate_single_turn(*args, **kwargs)
-        model = self.accelerator.unwrap_model(self.model)
-        decoder = model.get_base_model() if hasattr(model, "get_base_model") else model
+            return call()
+        decoder = _causal_lm(self.accelerator.unwrap_model(self.model))
+        if self.economy.lean_decoding and not multimodal_fields and self._can_decode(decoder):
+            with self._lean_generate(decoder):
+                completion_ids, _ = call()
+            assert self._drawn is not None
+            return completion_ids, self._drawn.logprobs
         with sampling_logprobs(decoder, self.temperature) as recorder:
-            completion_ids, _ = super()._generate_single_turn(*args, **kwargs)
+            completion_ids, _ = call()
         return completion_ids, recorder.rows(completion_ids)
+
+    def _sample_with_engine(self, engine: Engine, prompt_ids: list[list[int]]) -> Sampled:
+        if self._engine_step != self.state.global_step:
+            self._send_weights(engine)
+        seed = int(torch.randint(2**31, ()).item())  # from the run's own random stream: resumed runs draw the same
+        sampling = SamplingConfig(temperature=self.temperature, max_new_tokens=self.max_completion_length)
+        return engine.sample_ids(prompt_ids, sampling, seed)
+
+    def _send_weights(self, engine: Engine) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            self.accelerator.unwrap_model(self.model).save_pretrained(folder)
+            engine.load_weights(Path(folder))
+        self._engine_step = self.state.global_step
+
+    def _samples_the_whole_softmax(self) -> bool:
+        args = self.args
+        filters = (args.top_p, args.top_k in (0, None), args.min_p, args.repetition_penalty)
+        return filters == (1.0, True, None, 1.0)
+
+    def _can_decode(self, decoder: PreTrainedModel) -> bool:
+        special = self.args.generation_kwargs or self.args.cache_implementation
+        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled  # these need `generate` to keep ranks in step
+        return self._samples_the_whole_softmax() and decodable(decoder) and not (special or sharded)
+
+    @contextmanager
+    def _lean_generate(self, decoder: PreTrainedModel) -> Iterator[None]:
+        """Inside the block, `generate` of the policy is our own decoding; what super does around it stays."""
+
+        def generate(input_ids: Tensor, attention_mask: Tensor, **_: Any) -> Tensor:
+            self._drawn = sample(
+                decoder,
+                input_ids,
+                attention_mask,
+                self.temperature,
+                self.max_completion_length,
+                self.eos_token_ids,
+                baselines.needs_entropies(self.estimator),
+                self._grade_early(),
+            )
+            drawn = [torch.tensor(ids, device=input_ids.device) for ids in self._drawn.token_ids]
+            padding = self._tokenizer.pad_token_id
+            return torch.cat([input_ids, pad_sequence(drawn, batch_first=True, padding_value=padding)], dim=1)
+
+        policy = self.accelerator.unwrap_model(self.model)
+        policy.generate = generate
+        try:
+            yield
+        finally:
+            del policy.generate  # the class's own is back
+
+    def _grade_early(self) -> OnEnd | None:
+        """Hands answers that have ended to reward functions that have `prefetch`."""
+        functions = [function.prefetch for function in self.reward_funcs if hasattr(function, "prefetch")]
+        if not (self.economy.overlap_grading and functions and self._inputs):
+            return None
+
+        def on_end(row: int, token_ids: list[int]) -> None:
+            completion = self.processing_class.decode(token_ids, skip_special_tokens=True)
+            for prefetch in functions:
+                prefetch(completion, **{key: value for key, value in self._inputs[row].items() if key != "prompt"})
+
+        return on_end
+
+    # -- Rewards and advantages ----------------------------------------------------------------------------------------
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
         rewards_per_func = super()._calculate_rewards(*args, **kwargs)  # [B of all ranks, functions]
@@ -70,25 +235,87 @@ class LensTrainer(GRPOTrainer):
         self._reward_B = weighted.masked_fill(rewards_per_func.isnan().all(dim=1), torch.nan)
         return rewards_per_func
 
-    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> Batch:
+        if not (self.resample_rounds and self.model.training):
+            return self._rollout(inputs)[0]
+        return self._dynamic_sampling(inputs)
+
+    def _rollout(self, inputs: list[dict[str, Any]]) -> tuple[Batch, Tensor | None]:
+        """One generation batch with our advantages, and the rewards [P, G] of all ranks (None without groups)."""
+        self._inputs = inputs
         batch = super()._generate_and_score_completions(inputs)
         mode = "train" if self.model.training else "eval"
         group_size = self.num_generations if mode == "train" else self.num_generations_eval
         if group_size < 2:  # evaluation with one answer a prompt: there is no group to compare with
-            return batch
-        mask_BT, logprob_BT = self._counted_logprobs(batch)
+            return batch, None
+        mask_BT, logprob_BT, entropy_BT = self._counted_logprobs(batch)
+        if self.engine is not None:
+            # The engine is not bit for bit the policy: the clipped ratio corrects for what it really sampled from.
+            batch["old_per_token_logps"] = logprob_BT
         # A group may straddle ranks: everything that compares its answers is gathered first.
-        confidence_PG = self.accelerator.gather(confidence(logprob_BT, mask_BT)).view(-1, group_size)
-        length_PG = self.accelerator.gather(mask_BT.sum(dim=1)).view(-1, group_size)
+        gather = self.accelerator.gather
+        confidence_PG = gather(confidence(logprob_BT, mask_BT)).view(-1, group_size)
+        length_PG = gather(mask_BT.sum(dim=1)).view(-1, group_size)
+        entropy_PGT = None
+        if entropy_BT is not None:
+            nan_padded = entropy_BT.masked_fill(mask_BT == 0, torch.nan)
+            padded = self.accelerator.pad_across_processes(nan_padded, dim=1, pad_index=torch.nan)
+            entropy_PGT = gather(padded).view(*confidence_PG.shape, -1)
         assert self._reward_B is not None
         reward_PG = self._reward_B.view(-1, group_size).masked_fill(confidence_PG.isnan(), torch.nan)
-        advantage_PG = advantages(reward_PG, confidence_PG, self.lens)
+        advantage = self.estimator(reward_PG, confidence_PG.nan_to_num(1.0), entropy_PGT)
 
         rows = len(batch["advantages"])
         first = self.accelerator.process_index * rows
-        batch["advantages"] = advantage_PG.flatten()[first : first + rows]
+        local = advantage.flatten(0, 1)[first : first + rows]
+        batch["advantages"] = local if local.dim() == 1 else local[:, : mask_BT.shape[1]] * mask_BT
+        self._log_groups(mode, reward_PG, confidence_PG, advantage, length_PG)
+        return batch, reward_PG
+
+    def _counted_logprobs(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
+        """`(mask_BT, logprob_BT, entropy_BT)` of the policy that sampled, from sampling itself where it has them.
+
+        Entropies are None unless the estimator needs them.
+        """
+        mask_BT = batch["completion_mask"]
+        if "tool_mask" in batch:
+            mask_BT = mask_BT * batch["tool_mask"]
+        need_entropies = baselines.needs_entropies(self.estimator)
+        entropy_BT = None
+        if need_entropies and self._drawn is not None:
+            entropy_BT = _padded(self._drawn.entropies, (len(mask_BT), mask_BT.shape[1]), mask_BT.device)
+        for source in ("sampling_per_token_logps", "old_per_token_logps"):
+            if source in batch and (entropy_BT is not None or not need_entropies):
+                logprob_BT = batch[source]
+                mask_BT = mask_BT * ~logprob_BT.isnan()  # vLLM: NaN where it has no score
+                return mask_BT, logprob_BT.nan_to_num(), entropy_BT
+        with torch.no_grad():
+            logprob_BT, entropy_BT, _ = self._get_per_token_logps_and_entropies(
+                self.model,
+                torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1),
+                torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1),
+                batch["completion_ids"].size(1),
+                batch_size=self.args.per_device_train_batch_size,
+                compute_entropy=need_entropies,
+            )
+        return mask_BT, logprob_BT, entropy_BT
+
+    def _log_groups(
+        self, mode: str, reward_PG: Tensor, confidence_PG: Tensor, advantage: Tensor, length_PG: Tensor
+    ) -> None:
+        """Our metrics, and our advantages in place of the plain GRPO ones that super has just logged.
+
+        Raises:
+            LensError: if too many answers could not be graded.
+        """
+        advantage_PG = advantage
+        rms_PG = advantage
+        if advantage.dim() == 3:
+            tokens_PG = length_PG.clamp(min=1)
+            advantage_PG = advantage.sum(dim=2) / tokens_PG
+            rms_PG = (advantage.square().sum(dim=2) / tokens_PG).sqrt()
         self._replace_logged_advantages(advantage_PG.flatten().tolist())
-        metrics = group_metrics(reward_PG, confidence_PG, advantage_PG, length_PG, self.lens.success_threshold)
+        metrics = group_metrics(reward_PG, confidence_PG, rms_PG, length_PG, self.success_threshold)
         for name, value in metrics.items():
             self._metrics[mode][f"lens/{name}"].append(value)
         if metrics["ungraded"] > self.max_ungraded_share:
@@ -96,30 +323,212 @@ class LensTrainer(GRPOTrainer):
                 f"{metrics['ungraded']:.0%} of a batch's answers could not be graded (limit "
                 f"{self.max_ungraded_share:.0%}): mend the reward function, or raise max_ungraded_share"
             )
-        return batch
 
-    def _counted_logprobs(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """`(mask_BT, logprob_BT)` of the policy that sampled: from sampling itself where TRL has it, else computed."""
-        mask_BT = batch["completion_mask"]
-        if "tool_mask" in batch:
-            mask_BT = mask_BT * batch["tool_mask"]
-        for source in ("sampling_per_token_logps", "old_per_token_logps"):
-            if source in batch:
-                logprob_BT = batch[source]
-                return mask_BT * ~logprob_BT.isnan(), logprob_BT.nan_to_num()  # vLLM: NaN where it has no score
-        with torch.no_grad():
-            logprob_BT, _, _ = self._get_per_token_logps_and_entropies(
-                self.model,
-                torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1),
-                torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1),
-                batch["completion_ids"].size(1),
-                batch_size=self.args.per_device_train_batch_size,
-            )
-        return mask_BT, logprob_BT
-
-    def _replace_logged_advantages(self, values: list[float]) -> None:
-        """Overwrite the advantages that super has just logged, which are plain GRPO's."""
+    def _replace_logged_advantages(self, values: Sequence[float]) -> None:
         logged = self._logs["advantages"]
         for _ in range(min(len(values), len(logged))):
             logged.pop()
         logged.extend(values)
+
+    def _dynamic_sampling(self, inputs: list[dict[str, Any]]) -> Batch:
+        """A batch of groups whose rewards differ, from as many prompts as it takes (DAPO, arXiv 2503.14476)."""
+        wanted = len(inputs) // self.num_generations
+        kept: list[Batch] = []
+        spare: list[Batch] = []
+        for round_ in range(self.resample_rounds + 1):
+            batch, reward_PG = self._rollout(inputs if round_ == 0 else self._further_prompts(wanted))
+            assert reward_PG is not None
+            first = self.accelerator.process_index * wanted
+            good_P = baselines.informative(reward_PG)[first : first + wanted]
+            kept.append(take_groups(batch, good_P, self.num_generations))
+            spare.append(take_groups(batch, ~good_P, self.num_generations))
+            have = sum(len(part["advantages"]) for part in kept) // self.num_generations
+            fewest = self.accelerator.gather(torch.tensor([have], device=self.accelerator.device)).min()
+            if fewest >= wanted:
+                break
+        self._metrics["train"]["lens/resample_rounds"].append(float(round_))
+        full = concatenated(kept + spare, self._tokenizer.pad_token_id, wanted * self.num_generations)
+        full["num_items_in_batch"] = self.accelerator.gather(loss_mask(full).sum()).sum()
+        return full
+
+    def _further_prompts(self, count: int) -> list[dict[str, Any]]:
+        """`count` prompts of the training data, each repeated for its group; other ones on every call and rank."""
+        self._resample_draws += 1
+        generator = torch.Generator()
+        draw = self._resample_draws * self.accelerator.num_processes + self.accelerator.process_index
+        generator.manual_seed(self.args.seed * 1_000_003 + draw)
+        rows = torch.randint(len(self.train_dataset), (count,), generator=generator).tolist()
+        return [self.train_dataset[row] for row in rows for _ in range(self.num_generations)]
+
+    # -- The update ----------------------------------------------------------------------------------------------------
+
+    def _compute_loss(self, model: Any, inputs: Batch) -> Tensor:
+        linear = not (self.beta or self._entropy_bonus_enabled or self.off_policy_mask_threshold)
+        if not (self.model.training and linear and self._rows_are_independent(inputs)):
+            return super()._compute_loss(model, inputs)
+        thinned = thin(inputs, self.economy.skip_zero_advantages, self.economy.merge_identical)
+        if self.accelerator.num_processes > 1:
+            thinned = self._as_many_rows_as_other_ranks(inputs, thinned)
+        if thinned is None:
+            return _no_loss(self.model)
+        return super()._compute_loss(model, thinned) * loss_factor(thinned, inputs, self.loss_type)
+
+    def _as_many_rows_as_other_ranks(self, batch: Batch, thinned: Batch | None) -> Batch | None:
+        """Collective operations inside of super's loss need equal shapes: short ranks repeat a row without gradient."""
+        rows = 0 if thinned is None else len(thinned["advantages"])
+        most = int(self.accelerator.gather(torch.tensor([rows], device=self.accelerator.device)).max())
+        if most == 0:
+            return None
+        if thinned is None:
+            thinned = take_rows(batch, torch.tensor([0], device=batch["advantages"].device))  # its advantage is 0
+        return filled_up(thinned, most)
+
+    def _rows_are_independent(self, inputs: Mapping[str, Any]) -> bool:
+        """Whether the loss is a sum over rows: no mixture-of-experts balance, no quantile over the batch, no images."""
+        images = any(name.startswith(("pixel_", "image_", "num_images", "mm_", "token_type")) for name in inputs)
+        return not (self.aux_loss_enabled or self.top_entropy_quantile < 1.0 or images)
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        compute_aux_loss: bool = False,
+        **multimodal: Any,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        score = super()._get_per_token_logps_and_entropies
+        if compute_aux_loss or any(value is not None for value in multimodal.values()):
+            return score(
+                model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, compute_aux_loss,
+                **multimodal,
+            )  # fmt: skip
+        reusable = self._sampling_logprobs_for(model, logits_to_keep) if not compute_entropy else None
+        if reusable is not None:
+            return reusable, None, None
+        return self._score_in_buckets(
+            score, model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy
+        )
+
+    def _sampling_logprobs_for(self, model: Any, width: int) -> Tensor | None:
+        """What sampling computed, where TRL is about to ask the same policy for the same numbers again."""
+        asked = self.economy.reuse_sampling_logprobs and not torch.is_grad_enabled() and model is self.model
+        exact = not (self.args.bf16 or self.args.fp16 or self.beta)  # beta: a reference may hide in the same model
+        if self._drawn is None or not (asked and exact):
+            return None
+        return _padded(self._drawn.logprobs, (len(self._drawn.logprobs), width), self.accelerator.device)
+
+    def _score_in_buckets(
+        self,
+        score: Callable[..., tuple[Tensor, Tensor | None, Tensor | None]],
+        model: Any,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        width: int,
+        batch_size: int | None,
+        compute_entropy: bool,
+    ) -> tuple[Tensor, Tensor | None, None]:
+        """Super's scoring of [B, prompt + completion] tokens, bucket by bucket, put together as if it were one pass."""
+        prompt_BT, prompt_mask_BT = trimmed(input_ids[:, :-width], attention_mask[:, :-width])
+        completion_BT, mask_BT = input_ids[:, -width:], attention_mask[:, -width:]
+        lengths = mask_BT.sum(dim=1).clamp(min=1).tolist()
+        # More passes on one rank than on another would leave both waiting.
+        alone = self.accelerator.num_processes == 1
+        cut = self.economy.length_buckets and alone
+        buckets = length_buckets(lengths, input_ids.device.type) if cut else [list(range(len(lengths)))]
+        whole = batch_size is None or batch_size >= len(lengths)
+        shared = self._shared_prompts(model, prompt_BT, prompt_mask_BT, lengths) if alone and whole else None
+        pieces = []
+        for bucket in buckets:
+            rows, longest = torch.tensor(bucket, device=input_ids.device), max(lengths[row] for row in bucket)
+            if shared is None:
+                start_BT, start_mask_BT = trimmed(prompt_BT[rows], prompt_mask_BT[rows])
+            else:  # the prompt's last token predicts the completion's first
+                start_BT, start_mask_BT = prompt_BT[rows, -1:], prompt_mask_BT[rows, -1:]
+            logprobs, entropies, _ = score(
+                model if shared is None else shared.followed_by(model, rows),
+                torch.cat([start_BT, completion_BT[rows, :longest]], dim=1),
+                torch.cat([start_mask_BT, mask_BT[rows, :longest]], dim=1),
+                longest,
+                batch_size,
+                compute_entropy,
+            )
+            pieces.append([pad(table, (0, width - longest)) for table in (logprobs, entropies) if table is not None])
+        order = torch.tensor([row for bucket in buckets for row in bucket], device=input_ids.device).argsort()
+        tables = [torch.cat(table)[order] for table in zip(*pieces, strict=True)]
+        return tables[0], tables[1] if compute_entropy else None, None
+
+    def _shared_prompts(
+        self, model: Any, prompt_BT: Tensor, mask_BT: Tensor, lengths: Sequence[int]
+    ) -> SharedPrompts | None:
+        """The prompts of a batch, computed once each, where that is possible and pays."""
+        decoder = _causal_lm(self.accelerator.unwrap_model(model))
+        # Checkpointed layers run twice and would fill the cache twice.
+        possible = self.economy.share_prompts and not self.args.gradient_checkpointing and shareable(decoder)
+        if not (possible and sharing_pays(prompt_BT, mask_BT, lengths)):
+            return None
+        with self.accelerator.autocast():
+            return SharedPrompts(decoder.base_model, prompt_BT[:, :-1], mask_BT[:, :-1])
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        loss = super().training_step(*args, **kwargs)
+        self._loss_is_finite = self._loss_is_finite and bool(loss.isfinite().all())
+        return loss
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        """Super's, right before the optimiser's step: where it or the loss is not finite, there is no step.
+
+        Raises:
+            LensError: after `max_skipped_steps` such steps in a row.
+        """
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        sound = self._loss_is_finite and math.isfinite(float(norm))
+        verdicts = self.accelerator.gather(torch.tensor([sound], device=self.accelerator.device))
+        self._loss_is_finite = True
+        if verdicts.all():
+            self._skipped_in_a_row = 0
+        else:
+            self._skip_step(float(norm))
+        self._metrics["train"]["skipped_steps"].append(float(self._skipped_steps))
+        self._metrics["train"]["failed_saves"].append(float(self._failed_saves))
+        return norm
+
+    def _skip_step(self, norm: float) -> None:
+        """Without gradients an optimiser's step changes nothing, neither weights nor its own state."""
+        broken = next(
+            (name for name, p in self.model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()),
+            "none; the loss itself is not finite",
+        )
+        self.model.zero_grad(set_to_none=True)
+        self._skipped_steps += 1
+        self._skipped_in_a_row += 1
+        diagnosis = (
+            f"step {self.state.global_step + 1}: gradient norm {norm:g}, first parameter without a finite gradient: "
+            f"{broken}; learning rate {self._get_learning_rate():g}"
+        )
+        logger.warning("step skipped, %s", diagnosis)
+        if self._skipped_in_a_row >= self.max_skipped_steps:
+            raise LensError(
+                f"{self._skipped_in_a_row} steps in a row had no finite loss or gradient ({diagnosis}). Checkpoints "
+                "are from before: lower the learning rate or max_grad_norm, or look at the rewards, and resume"
+            )
+
+
+def _causal_lm(model: Any) -> PreTrainedModel:
+    """The language model itself, below PEFT's wrapper where there is one."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def _padded(rows: Sequence[Sequence[float]], shape: tuple[int, int], device: torch.device) -> Tensor:
+    """Rows of unequal length as one table, 0 where a row has ended."""
+    table = torch.zeros(shape, device=device)
+    for index, row in enumerate(rows):
+        table[index, : len(row)] = torch.tensor(row, device=device)
+    return table
+
+
+def _no_loss(model: torch.nn.Module) -> Tensor:
+    """A zero that can be differentiated."""
+    return sum((p.sum() * 0.0 for p in model.parameters() if p.requires_grad), torch.zeros(()))

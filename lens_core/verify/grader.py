@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import re
 import signal
 import subprocess
 import sys
+import threading
+from collections import OrderedDict
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from types import TracebackType
 
@@ -17,6 +20,8 @@ from lens_core.verify.verdict import Outcome, Verdict
 
 _BOX = "\\boxed{"
 _INTEGER_IN_BOX = re.compile(r"\\boxed\{\s*([+-]?\d{1,18})\s*\}")
+_REMEMBERED = 4096
+"""Verdicts that a grader keeps: a policy repeats its answers, within a group and over the steps."""
 _INTEGER = re.compile(r"\s*[+-]?\d{1,18}\s*")
 
 
@@ -84,27 +89,53 @@ class Grader:
         self._workers = [_Worker(timeout_s) for _ in range(workers)]
         for worker in self._workers:
             self._idle.put(worker)
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="grader")
+        self._lock = threading.Lock()
+        self._verdicts: OrderedDict[tuple[str, str], Future[Verdict]] = OrderedDict()
 
     def grade(self, completion: str, answer: str) -> Verdict:
         """Grade one completion against the gold answer, which may be bare, in `$...$` or in `\\boxed{}`."""
-        verdict = _integers(completion, answer)
-        if verdict is not None:
+        return self.start(completion, answer).result()
+
+    def grade_many(self, pairs: Iterable[tuple[str, str]]) -> list[Verdict]:
+        """Verdicts of (completion, answer) pairs, in their order; equal pairs are graded once."""
+        verdicts = [self.start(completion, answer) for completion, answer in pairs]
+        return [verdict.result() for verdict in verdicts]
+
+    def start(self, completion: str, answer: str) -> Future[Verdict]:
+        """Begin to grade without waiting; a later call for the same pair takes up the same verdict.
+
+        An answer that could not be graded is forgotten, so that it is tried again when it is next asked for.
+        """
+        pair = (completion, answer)
+        with self._lock:
+            known = self._verdicts.get(pair)
+            if known is not None and not _failed(known):
+                self._verdicts.move_to_end(pair)
+                return known
+            verdict = self._begin(completion, answer)
+            self._verdicts[pair] = verdict
+            if len(self._verdicts) > _REMEMBERED:
+                self._verdicts.popitem(last=False)
             return verdict
+
+    def _begin(self, completion: str, answer: str) -> Future[Verdict]:
+        verdict = _integers(completion, answer)
+        if verdict is None:
+            return self._threads.submit(self._judge, completion, answer)
+        decided: Future[Verdict] = Future()
+        decided.set_result(verdict)
+        return decided
+
+    def _judge(self, completion: str, answer: str) -> Verdict:
         worker = self._idle.get()
         try:
             return worker.judge(completion, answer)
         finally:
             self._idle.put(worker)
 
-    def grade_many(self, pairs: Iterable[tuple[str, str]]) -> list[Verdict]:
-        """Verdicts of (completion, answer) pairs, in their order; equal pairs are graded once."""
-        pairs = list(pairs)
-        distinct = list(dict.fromkeys(pairs))
-        with ThreadPoolExecutor(len(self._workers)) as threads:
-            verdicts = dict(zip(distinct, threads.map(lambda pair: self.grade(*pair), distinct), strict=True))
-        return [verdicts[pair] for pair in pairs]
-
     def close(self) -> None:
+        self._threads.shutdown(cancel_futures=True)
         for worker in self._workers:
             worker.close()
 
@@ -115,6 +146,10 @@ class Grader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _failed(verdict: Future[Verdict]) -> bool:
+    return verdict.done() and (verdict.exception() is not None or verdict.result().outcome is Outcome.UNGRADED)
 
 
 def _integers(completion: str, answer: str) -> Verdict | None:
@@ -132,7 +167,7 @@ def _integers(completion: str, answer: str) -> Verdict | None:
 @cache
 def default_grader() -> Grader:
     """The grader that `grade` and `math_reward` share in this process."""
-    return Grader()
+    return Grader(workers=os.cpu_count() or 1)
 
 
 def grade(completion: str, answer: str) -> Verdict:

@@ -7,11 +7,22 @@ from typing import Any
 from lens_core.verify.grader import default_grader
 
 
-def math_reward(completions: list[Any], answer: list[str], **_: Any) -> list[float | None]:
+class MathReward:
     """1.0 right, 0.0 wrong, None ungraded, for each completion (a string, or a conversation's last message).
 
     The data set needs a column `answer` with the gold answers.
     """
-    texts = [completion if isinstance(completion, str) else completion[-1]["content"] for completion in completions]
-    verdicts = default_grader().grade_many(zip(texts, answer, strict=True))
-    return [verdict.reward for verdict in verdicts]
+
+    __name__ = "math_reward"  # TRL's name for the function in metrics
+
+    def __call__(self, completions: list[Any], answer: list[str], **_: Any) -> list[float | None]:
+        texts = [completion if isinstance(completion, str) else completion[-1]["content"] for completion in completions]
+        verdicts = default_grader().grade_many(zip(texts, answer, strict=True))
+        return [verdict.reward for verdict in verdicts]
+
+    def prefetch(self, completion: str, answer: str, **_: Any) -> None:
+        """Begin to grade one completion; the call for its batch then finds the verdict ready."""
+        default_grader().start(completion, answer)
+
+
+math_reward = MathReward()

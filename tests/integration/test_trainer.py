@@ -109,7 +109,8 @@ def test_confidence_needs_no_forward_pass_and_agrees_with_one(tmp_path: Path) ->
     trainer = build(LensTrainer, tmp_path, config={"temperature": 0.8})
     batch = generate(trainer)
     sampled = batch.pop("sampling_per_token_logps")
-    _, computed = trainer._counted_logprobs(batch)
+    trainer._drawn = None  # as if nothing had been recorded
+    _, computed, _ = trainer._counted_logprobs(batch)
     mask = batch["completion_mask"].bool()
     torch.testing.assert_close(sampled[mask], computed[mask], rtol=0, atol=1e-5)
 

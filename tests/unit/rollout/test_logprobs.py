@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lens_core.rollout.engine import SamplingConfig, TransformersEngine
+from lens_core.rollout.engine import SamplingConfig, TransformersEngine, sample_rollouts
 from lens_core.rollout.logprobs import SamplingLogprobs, sampling_logprobs
 from lens_core.training.base import character_tokenizer
 from tests.fakes import tiny_policy
@@ -14,7 +14,7 @@ def test_sampling_logprobs_are_those_of_a_full_forward_pass() -> None:
     # Make <eos> likely enough that rows end at different lengths.
     model.generation_config.eos_token_id = list(range(2, 40))
     config = SamplingConfig(temperature=0.7, max_new_tokens=24)
-    groups = list(TransformersEngine(model, tokenizer).sample(QUESTIONS, 8, config, seed=0))
+    groups = list(sample_rollouts(TransformersEngine(model, tokenizer), QUESTIONS, 8, config, seed=0))
     assert len({len(rollout.token_ids) for group in groups for rollout in group}) > 3
     for question, group in zip(QUESTIONS, groups, strict=True):
         prompt = tokenizer.encode(question + "\n")
@@ -57,7 +57,7 @@ def test_model_is_left_without_a_hook_also_after_an_error() -> None:
 def test_sampling_is_seeded_and_leaves_the_global_random_state_alone() -> None:
     engine = TransformersEngine(tiny_policy(), character_tokenizer())
     before = torch.get_rng_state()
-    draw = [list(engine.sample(QUESTIONS, 2, SamplingConfig(max_new_tokens=8), seed)) for seed in (0, 0, 1)]
+    draw = [list(sample_rollouts(engine, QUESTIONS, 2, SamplingConfig(max_new_tokens=8), seed)) for seed in (0, 0, 1)]
     assert torch.equal(torch.get_rng_state(), before)
     assert draw[0] == draw[1] != draw[2]
 
@@ -65,9 +65,8 @@ def test_sampling_is_seeded_and_leaves_the_global_random_state_alone() -> None:
 def test_rollouts_say_whether_they_were_cut_off() -> None:
     model = tiny_policy()
     model.generation_config.eos_token_id = list(range(2, 40))
-    group = next(
-        TransformersEngine(model, character_tokenizer()).sample(QUESTIONS[:1], 16, SamplingConfig(max_new_tokens=8), 0)
-    )
+    engine = TransformersEngine(model, character_tokenizer())
+    group = next(sample_rollouts(engine, QUESTIONS[:1], 16, SamplingConfig(max_new_tokens=8), 0))
     assert {rollout.truncated for rollout in group} == {True, False}
     for rollout in group:
         ended = rollout.token_ids[-1] in range(2, 40)

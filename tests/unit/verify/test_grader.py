@@ -65,9 +65,9 @@ def test_death_of_the_process_is_ungraded_and_it_is_started_again() -> None:
         process = grader._workers[0]._process
         assert process is not None
         os.kill(process.pid, signal.SIGKILL)
-        verdict = grader.grade("$x$", "$x$")
+        verdict = grader.grade("$y$", "$y$")
         assert (verdict.outcome, verdict.reason) == (Outcome.UNGRADED, "the grader died (exit code -9)")
-        assert grader.grade("$x$", "$x$").outcome is Outcome.CORRECT
+        assert grader.grade("$y$", "$y$").outcome is Outcome.CORRECT
 
 
 @pytest.mark.parametrize(

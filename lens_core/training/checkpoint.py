@@ -1,0 +1,169 @@
+"""Checkpoints of everything, written as a whole or not at all.
+
+A checkpoint is Trainer's own (weights as safetensors, optimiser, scheduler, random states, trainer state), and beside
+it
+
+    lens_state.json      position in the rollouts, counters, what the caller adds (a tracked run's id)
+    rollouts.safetensors generated answers that are still to be trained on
+
+It is written into a folder of its own, flushed to disk, and renamed: whatever the name `checkpoint-N` names is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import Trainer
+from transformers.trainer_utils import rotate_checkpoints, sort_checkpoints
+
+from lens_core.errors import first_line
+
+STATE_FILE, ROLLOUTS_FILE = "lens_state.json", "rollouts.safetensors"
+_STAGING = ".checkpoint-in-progress"
+
+logger = logging.getLogger(__name__)
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint in `folder`; None where there is none."""
+    found = sort_checkpoints(output_dir=str(folder)) if folder.is_dir() else []
+    return Path(found[-1]) if found else None
+
+
+def read_state(checkpoint: Path) -> dict[str, Any]:
+    """What `lens_state.json` says: `{"run": {...}, "rollouts_taken": 12, ...}`."""
+    state: dict[str, Any] = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
+    return state
+
+
+class CheckpointMixin(Trainer):
+    """Atomic, complete checkpoints for LensTrainer."""
+
+    run_state: dict[str, str]
+    num_iterations: int
+    _staging: str | None = None
+    _sampler: Any = None
+    _step: int
+    _buffered_inputs: list[dict[str, Any]] | None
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return super()._get_output_dir(trial) if self._staging is None else self._staging
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Super's checkpoint and our part of it, in a staging folder, then under its name.
+
+        A disk that is full costs this checkpoint and not the run: it is removed, the failure is logged and counted in
+        the metric `failed_saves`, and the earlier checkpoints stay.
+        """
+        folder = Path(super()._get_output_dir(trial))
+        name = f"checkpoint-{self.state.global_step}"
+        staging = folder / _STAGING
+        failure: Exception | None = None
+        try:
+            self._staging = str(staging)
+            super()._save_checkpoint(model, trial)
+            self._save_lens_state(staging / name)
+        except (OSError, SafetensorError, RuntimeError) as error:
+            if not _is_write_failure(error):
+                raise
+            failure = error
+        finally:
+            self._staging = None
+        failed = self.accelerator.gather(torch.tensor([failure is not None], device=self.accelerator.device)).any()
+        if self.args.should_save:
+            if failed:
+                shutil.rmtree(staging, ignore_errors=True)
+            else:
+                _publish(staging / name, folder / name)
+                rotate_checkpoints(output_dir=str(folder), save_total_limit=self.args.save_total_limit)
+        if failed:
+            self._failed_saves += 1
+            cause = "another rank failed" if failure is None else first_line(failure)
+            logger.warning("%s was not saved, and training goes on: %s", name, cause)
+        self.accelerator.wait_for_everyone()
+
+    def _save_lens_state(self, checkpoint: Path) -> None:
+        state = {"run": self.run_state, "rollouts_taken": self._step, **self._counters()}
+        (checkpoint / STATE_FILE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+        if self._buffered_inputs is None or self._step % self._generate_every() == 0:
+            return
+        tables = {
+            f"{index}.{name}": value.clone().contiguous()  # rows of one table share its memory
+            for index, batch in enumerate(self._buffered_inputs)
+            for name, value in batch.items()
+            if isinstance(value, Tensor)
+        }
+        save_file(tables, checkpoint / self._rollouts_file())
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None and (Path(checkpoint) / STATE_FILE).is_file():
+            self._load_lens_state(Path(checkpoint))
+
+    def _load_lens_state(self, checkpoint: Path) -> None:
+        """Take up the position in the rollouts, the rollouts themselves, and the order of the prompts."""
+        state = read_state(checkpoint)
+        self._step = state["rollouts_taken"]
+        self._set_counters(state)
+        # TRL shuffles each epoch with the next numbers of one generator: draw what the ended epochs have drawn.
+        for _ in range(int(self.state.epoch or 0)):
+            if self._sampler.shuffle:
+                torch.randperm(self._sampler.num_samples, generator=self._sampler.generator)
+        rollouts = checkpoint / self._rollouts_file()
+        if not rollouts.is_file():
+            return
+        batches: list[dict[str, Any]] = [{} for _ in range(self.args.steps_per_generation)]
+        for name, table in load_file(rollouts, device=str(self.accelerator.device)).items():
+            index, _, field = name.partition(".")
+            batches[int(index)][field] = table
+        self._buffered_inputs = batches
+
+    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
+        self._sampler = super()._get_train_sampler(*args, **kwargs)
+        return self._sampler
+
+    def _generate_every(self) -> int:
+        """Micro-batches that are trained on between two generations."""
+        return int(self.args.steps_per_generation * self.num_iterations)
+
+    def _rollouts_file(self) -> str:
+        rank = self.accelerator.process_index
+        return ROLLOUTS_FILE if self.accelerator.num_processes == 1 else f"rank{rank}.{ROLLOUTS_FILE}"
+
+    def _counters(self) -> dict[str, int]:
+        return {name: getattr(self, f"_{name}") for name in _COUNTERS}
+
+    def _set_counters(self, state: dict[str, Any]) -> None:
+        for name in _COUNTERS:
+            setattr(self, f"_{name}", state[name])
+
+
+_COUNTERS = ("resample_draws", "skipped_steps", "skipped_in_a_row", "failed_saves")
+
+
+def _publish(staged: Path, target: Path) -> None:
+    """Rename a finished checkpoint to its name, after every byte of it has reached the disk."""
+    for path in [*staged.rglob("*"), staged]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    if target.exists():  # an interrupted run had come further than the checkpoint that it was resumed from
+        target.rename(staged.parent / "replaced")
+    staged.rename(target)
+    shutil.rmtree(staged.parent)
+
+
+def _is_write_failure(error: Exception) -> bool:
+    """Whether an exception means that bytes could not be written; torch says so in a RuntimeError's text."""
+    return not isinstance(error, RuntimeError) or "PytorchStreamWriter" in str(error)

@@ -1,0 +1,78 @@
+"""What test_ranks.py starts on one process and on two: a training whose completions do not depend on the ranks.
+
+    torchrun --nproc-per-node 2 tests/integration/ranks.py FOLDER ROWS_PER_RANK
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from trl import GRPOConfig
+
+from lens_core.training.base import character_tokenizer
+from lens_core.training.trainer import LensTrainer
+from tests.fakes import tiny_policy
+from tests.integration.test_trainer import DATASET
+
+GROUP = 4
+
+
+class FixedCompletions(LensTrainer):
+    """Completion `i` of the step's global batch is a function of `i` and the step."""
+
+    def _generate_single_turn(self, prompt_ids: Any, *args: Any, **kwargs: Any) -> tuple[list[list[int]], None]:
+        first = self.accelerator.process_index * len(prompt_ids)
+        self._drawn = None
+        return [self._completion(first + row) for row in range(len(prompt_ids))], None
+
+    def _completion(self, row: int) -> list[int]:
+        generator = torch.Generator().manual_seed(100 * self.state.global_step + row)
+        length = int(torch.randint(2, 12, (), generator=generator))
+        return torch.randint(2, 40, (length,), generator=generator).tolist()
+
+
+def rewards(completions: list[str], trainer_state: Any, **_: Any) -> list[float]:
+    """By the text; but in the second step the first two groups are right, and the first rank has nothing to compute."""
+    first = int(os.environ["RANK"]) * len(completions)
+    return [
+        1.0 if trainer_state.global_step == 1 and first + row < 2 * GROUP else float(sum(map(ord, text)) % 3 == 0)
+        for row, text in enumerate(completions)
+    ]
+
+
+def main(folder: Path, rows: int) -> None:
+    config = GRPOConfig(
+        output_dir=str(folder),
+        per_device_train_batch_size=rows,
+        num_generations=GROUP,
+        max_completion_length=12,
+        max_steps=3,
+        learning_rate=1e-3,
+        loss_type="grpo",
+        beta=0.0,
+        bf16=False,
+        use_cpu=True,
+        gradient_checkpointing=False,
+        report_to="none",
+        save_strategy="no",
+        disable_tqdm=True,
+        logging_steps=1,
+    )
+    trainer = FixedCompletions(
+        tiny_policy(),
+        reward_funcs=rewards,
+        args=config,
+        train_dataset=DATASET,
+        processing_class=character_tokenizer(),
+    )
+    trainer.train()
+    if trainer.accelerator.is_main_process:
+        save_file({name: p.detach().clone() for name, p in trainer.model.named_parameters()}, folder / "weights")
+        (folder / "advantages.txt").write_text(repr([f"{value:.5f}" for value in trainer._logs["advantages"]]))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
