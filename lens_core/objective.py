@@ -104,12 +104,12 @@ def difficulty(rewards: Tensor, confidences: Tensor, config: LensConfig) -> Tens
     Returns:
         [P]; NaN for a group in which nothing was graded.
     """
-    rewards, confidences, graded = _checked(rewards, confidences)
+    rewards, confidences, graded = checked(rewards, confidences)
     floor = config.margin * confidences.masked_fill(~graded, 0.0).amax(dim=1)
     nothing = graded.sum(dim=1) == 0
     if config.difficulty_from == "sequence":
         return floor.masked_fill(nothing, torch.nan)
-    importance = _mean(rewards / confidences, graded).squeeze(1)
+    importance = group_mean(rewards / confidences, graded).squeeze(1)
     succeeded = ~_negative(rewards, graded, config)
     estimate = torch.where(succeeded, importance, torch.inf).reciprocal()  # 1 / inf: no estimate without a success
     return torch.maximum(estimate, floor).masked_fill(nothing, torch.nan)
@@ -127,7 +127,7 @@ def calibrated_rewards(rewards: Tensor, confidences: Tensor, config: LensConfig)
         [P, G]: exactly 1 for right answers, in [-s / (margin - 1), 0] for wrong ones, NaN for ungraded ones.
     """
     difficulties = difficulty(rewards, confidences, config).unsqueeze(1)
-    rewards, confidences, graded = _checked(rewards, confidences)
+    rewards, confidences, graded = checked(rewards, confidences)
     scale = _scale(graded, _negative(rewards, graded, config), config).to(rewards.dtype)
     penalty = scale * confidences / (difficulties - confidences)
     return (rewards - (1 - rewards) * penalty).masked_fill(~graded, torch.nan)
@@ -147,18 +147,18 @@ def advantages(rewards: Tensor, confidences: Tensor, config: LensConfig) -> Tens
     Raises:
         ValueError: naming the argument, for wrong shapes, G < 2, infinite values, confidences outside (0, 1].
     """
-    plain, confidence_PG, graded = _checked(rewards, confidences, any_range=config.variant == "off")
+    plain, confidence_PG, graded = checked(rewards, confidences, any_range=config.variant == "off")
     negative = _negative(plain, graded, config).unsqueeze(1)
-    grpo = _normalised(plain, graded, config.eps)
+    grpo = normalised(plain, graded, config.eps)
     if config.variant == "off":
         result = grpo
     else:
         calibrated = calibrated_rewards(plain.masked_fill(~graded, torch.nan), confidence_PG, config)
-        mixed_part = grpo if config.variant == "negative_only" else _normalised(calibrated, graded, config.eps)
+        mixed_part = grpo if config.variant == "negative_only" else normalised(calibrated, graded, config.eps)
         negative_part = torch.zeros_like(grpo)
         if config.variant != "mixed_only":
             std_too = config.negative_normalisation == "mean_std"
-            negative_part = config.alpha * _normalised(calibrated, graded, config.eps if std_too else None)
+            negative_part = config.alpha * normalised(calibrated, graded, config.eps if std_too else None)
         result = torch.where(negative, negative_part, mixed_part)
     enough = graded & (graded.sum(dim=1, keepdim=True) >= 2)
     return torch.where(enough, result, 0.0).to(rewards.dtype if rewards.is_floating_point() else result.dtype)
@@ -178,16 +178,16 @@ def _scale(graded: Tensor, negative: Tensor, config: LensConfig) -> Tensor:
     return scale.unsqueeze(1)
 
 
-def _mean(values: Tensor, graded: Tensor) -> Tensor:
+def group_mean(values: Tensor, graded: Tensor) -> Tensor:
     """[P, 1], mean over graded answers."""
     return torch.where(graded, values, 0.0).sum(dim=1, keepdim=True) / graded.sum(dim=1, keepdim=True).clamp(min=1)
 
 
-def _normalised(values: Tensor, graded: Tensor, eps: float | None) -> Tensor:
+def normalised(values: Tensor, graded: Tensor, eps: float | None) -> Tensor:
     """De-meaned over graded answers and, unless `eps` is None, divided by std (ddof = 1) + eps."""
     # Measured from the group's own maximum, equal values give exactly 0 whatever their sum rounds to.
     offset = values - torch.where(graded, values, -torch.inf).amax(dim=1, keepdim=True)
-    centred = offset - _mean(offset, graded)
+    centred = offset - group_mean(offset, graded)
     if eps is None:
         return centred
     squares = torch.where(graded, centred.square(), 0.0).sum(dim=1, keepdim=True)
@@ -195,7 +195,7 @@ def _normalised(values: Tensor, graded: Tensor, eps: float | None) -> Tensor:
     return centred / (std + eps)
 
 
-def _checked(rewards: Tensor, confidences: Tensor, any_range: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+def checked(rewards: Tensor, confidences: Tensor, any_range: bool = False) -> tuple[Tensor, Tensor, Tensor]:
     """Validated `(rewards, confidences, graded)`, ungraded entries replaced by neutral numbers, at least float32."""
     if rewards.dim() != 2 or rewards.shape != confidences.shape:
         raise ValueError(

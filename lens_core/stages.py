@@ -309,7 +309,7 @@ def _describe_data(summary: DataSummary) -> str:
 
 
 def _describe_step(metrics: Mapping[str, float]) -> str:
-    parts = [f"reward {metrics['reward']:.2f}"]
+    parts = [f"reward {metrics['reward']:.2f}"] if "reward" in metrics else []
     if "lens/groups/negative" in metrics:
         parts.append(f"negative groups {metrics['lens/groups/negative']:.0%}")
     if "step_time" in metrics:

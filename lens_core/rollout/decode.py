@@ -151,7 +151,7 @@ def _packed_linears(model: PreTrainedModel) -> Iterator[None]:
     A decoding step multiplies a few rows with every weight, and would otherwise lay each weight out afresh.
     """
     packed = []
-    if torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    if torch.backends.mkldnn.enabled and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         packed = [
             module
             for module in model.modules()

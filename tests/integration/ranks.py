@@ -1,6 +1,6 @@
 """What test_ranks.py starts on one process and on two: a training whose completions do not depend on the ranks.
 
-    torchrun --nproc-per-node 2 tests/integration/ranks.py FOLDER ROWS_PER_RANK
+torchrun --nproc-per-node 2 tests/integration/ranks.py FOLDER ROWS_PER_RANK
 """
 
 import os

