@@ -230,6 +230,13 @@ def train(
         _print_plan(settings, method, base)
         return
     folder = Path("runs") / settings.name / method if output is None else output
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (data is None or base is None):
+        raise LensError("several processes cannot prepare one folder: run `lens data prepare`, pass --data and --base")
+    if not stages.is_main_process():
+        assert data is not None
+        assert base is not None
+        stages.train(settings, method, data, base, folder, resume=resume)
+        return
     tracking = Tracking(_tracking_uri(tracking_uri, home), settings.name)
     with whole_run(tracking), Display() as display:
         if data is None:

@@ -104,7 +104,7 @@ class LoraConfig(Section):
     """Low-rank adapters on every linear layer instead of full fine-tuning; they are merged into the saved policy."""
 
     rank: int = Field(16, ge=1)
-    alpha: float = Field(32.0, gt=0)
+    alpha: int = Field(32, ge=1)
     """Adapters are scaled by alpha / rank."""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -86,14 +87,16 @@ def train(
         raise LensError(f"the configuration has no method {method!r}; it has {', '.join(config.methods)}")
     stage, steps = f"train {method}", config.train_for(method).steps
     problems, digest = read_problems(data / TRAIN_FILE), read_summary(data).train_digest
-    earlier = _earlier_training(output, _fingerprint(config, method, digest), resume)
+    fingerprint = _fingerprint(config, method, digest)
+    earlier = _earlier_training(output, fingerprint, resume)
+    if not is_main_process():  # of several that train together, one tells of it
+        if not (output / TRAINING_FILE).exists():
+            _train(config, method, problems, base_policy, output, {}, lambda step, metrics: None, ignore)
+        return output
     start = time.monotonic()
     with _tracked(tracking, stage, config, method, None if earlier is None else earlier["mlflow_run"]) as run:
         on_progress(Progress(stage, 0, steps, ""))
-        state = {
-            "fingerprint": _fingerprint(config, method, digest),
-            "mlflow_run": "" if run is None else run.run_id,
-        }
+        state = {"fingerprint": fingerprint, "mlflow_run": "" if run is None else run.run_id}
         output.mkdir(parents=True, exist_ok=True)
         (output / RUN_FILE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
         if run is not None:
@@ -104,13 +107,18 @@ def train(
                 spent = round(time.monotonic() - start, 1) if earlier is None else read_metrics(output)[-1]["elapsed_s"]
                 summary = {"method": method, "steps": steps, "seconds": spent}
                 (output / TRAINING_FILE).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-            for step in read_metrics(output):
+            for step in read_metrics(output):  # what an interrupted run has not sent
                 send(int(step["step"]), {name: value for name, value in step.items() if name != "step"})
         if run is not None:
             run.tags({"checkpoint": output.absolute().as_uri(), "lens.method": method})
             run.artifact(output / METRICS_FILE)
             run.artifact(output / TRAINING_FILE)
     return output
+
+
+def is_main_process() -> bool:
+    """False in all but the first of the processes that torchrun or `accelerate launch` has started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _train(

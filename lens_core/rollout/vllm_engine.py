@@ -6,7 +6,6 @@ in turn with training and ends with `close`; what vLLM would change in this proc
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 from collections.abc import Collection, Iterator, Sequence
@@ -21,8 +20,8 @@ from lens_core.errors import LensError, first_line
 from lens_core.rollout.decode import Sampled
 from lens_core.rollout.engine import SamplingConfig, end_tokens
 
-_CPU_CACHE_BYTES = 2**30
-"""Of keys and values; what does not fit waits its turn."""
+_CPU_CACHE_BYTES = 2**29
+"""For keys and values, taken at once; answers that do not fit wait their turn."""
 
 
 class VllmEngine:
@@ -37,17 +36,20 @@ class VllmEngine:
     """
 
     def __init__(self, folder: str | Path, max_length: int | None = None) -> None:
-        vllm = _import_vllm()
+        _require_vllm()
         from transformers import AutoTokenizer
+        from vllm import LLM
         from vllm.platforms import current_platform
 
         self._on_cpu = current_platform.is_cpu()
-        self._owns_process_group = self._on_cpu and not torch.distributed.is_initialized()
         with _boundary(f"vLLM cannot run {folder}"):
             self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, padding_side="left")
             self.ends: Collection[int] = end_tokens(_generation_config(folder), self.tokenizer)
-            with _environment(VLLM_ENABLE_V1_MULTIPROCESSING="0" if self._on_cpu else "1"):
-                self._llm = vllm.LLM(
+            with _environment(
+                VLLM_ENABLE_V1_MULTIPROCESSING="0" if self._on_cpu else "1",
+                VLLM_LOGGING_LEVEL=os.environ.get("VLLM_LOGGING_LEVEL", "ERROR"),
+            ):
+                self._llm = LLM(
                     str(folder),
                     max_model_len=max_length,
                     skip_tokenizer_init=True,
@@ -110,23 +112,16 @@ class VllmEngine:
 
     def close(self) -> None:
         self._llm.llm_engine.engine_core.shutdown()
-        if self._owns_process_group:
-            from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
-
-            cleanup_dist_env_and_memory()
 
 
-def _import_vllm() -> Any:
+def _require_vllm() -> None:
     try:
-        import vllm
+        import vllm  # noqa: F401
     except ImportError as error:
         raise LensError(
             f"vLLM cannot be imported ({first_line(error)}): run `make vllm` on a CPU, "
             "`pip install 'lens-grpo[vllm]'` on a GPU"
         ) from error
-    if "VLLM_LOGGING_LEVEL" not in os.environ:
-        logging.getLogger("vllm").setLevel(logging.ERROR)
-    return vllm
 
 
 def _cpu_arguments() -> dict[str, Any]:

@@ -29,7 +29,7 @@ from lens_core.baselines import find_estimator
 from lens_core.config import Method, TrainConfig, VllmConfig
 from lens_core.data.problem import Problem
 from lens_core.errors import LensError, first_line
-from lens_core.rollout.engine import Engine, format_prompt, load_policy
+from lens_core.rollout.engine import Engine, best_device, format_prompt, load_policy
 from lens_core.training.metrics_file import METRICS_FILE, read_metrics
 from lens_core.training.trainer import LensTrainer
 from lens_core.verify.reward import math_reward
@@ -122,6 +122,7 @@ def grpo_config(config: TrainConfig, output: Path) -> GRPOConfig:
         loss_type=config.loss_type,
         bf16=config.bf16,
         gradient_checkpointing=config.gradient_checkpointing,
+        use_cpu=best_device() == "cpu",  # several processes on a CPU are told apart only so
         optim="adamw_torch_fused",
         seed=config.seed,
         logging_steps=config.log_every,
@@ -130,6 +131,7 @@ def grpo_config(config: TrainConfig, output: Path) -> GRPOConfig:
         save_total_limit=config.keep_checkpoints,
         report_to="none",
         disable_tqdm=True,
+        ddp_find_unused_parameters=False,
         dataloader_pin_memory=torch.cuda.is_available(),
         **_vllm_arguments(config.vllm),
     )

@@ -13,8 +13,8 @@ from mlflow import MlflowClient
 from lens_core import stages
 from lens_core.tracking import EXPERIMENT
 from lens_core.training.metrics_file import read_metrics
-from tests.fakes import save_tiny_policy
 from tests.e2e.lives import configuration
+from tests.fakes import save_tiny_policy
 
 pytestmark = pytest.mark.e2e
 

@@ -1,0 +1,166 @@
+"""Whole trainings from files to files: fine-tuning modes, every objective, resumption, several processes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate.commands.config.config_args import load_config_from_file
+from safetensors.torch import load_file
+
+from lens_core import stages
+from lens_core.baselines import ESTIMATORS
+from lens_core.config import RunConfig, load_config
+from lens_core.errors import LensError
+from lens_core.rollout.engine import load_policy
+from lens_core.training.metrics_file import read_metrics
+from tests.fakes import save_tiny_policy
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = [
+    "base=tiny",
+    "train.steps=3",
+    "train.prompts_per_step=2",
+    "train.group_size=4",
+    "train.max_new_tokens=8",
+    "train.warmup_steps=0",
+    "train.learning_rate=1e-3",
+]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return stages.prepare(small(), tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_policy(tmp_path_factory.mktemp("base"))
+
+
+def small(*overrides: str) -> RunConfig:
+    return load_config("demo", [*SMALL, *overrides])
+
+
+def train(config: RunConfig, data: Path, base: Path, output: Path, method: str = "grpo", **kwargs: Any) -> Path:
+    return stages.train(config, method, data, base, output, **kwargs)
+
+
+NSR = 'methods={"grpo": {"objective": "nsr"}}'  # moves the weights whatever the answers are
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["train.lora={rank: 4}"],
+        ["train.gradient_checkpointing=true"],
+        ["train.bf16=true"],
+        ["train.bf16=true", "train.lora={rank: 4}", "train.gradient_checkpointing=true"],
+        ["train.updates_per_batch=3", "train.micro_batch_size=4"],
+        ["train.loss_type=dapo", "train.clip_high=0.28", "train.mask_truncated=true", "train.max_ungraded_share=1"],
+    ],
+    ids=["lora", "checkpointing", "bf16", "bf16 lora checkpointing", "off policy", "dapo"],
+)
+def test_modes_of_training_end_with_a_whole_policy(
+    tmp_path: Path, data: Path, base: Path, overrides: list[str]
+) -> None:
+    output = train(small(NSR, *overrides), data, base, tmp_path / "policy")
+    before, after = load_file(base / "model.safetensors"), load_file(output / "model.safetensors")
+    assert before.keys() == after.keys()
+    assert not (output / "adapter_config.json").exists()
+    assert any((before[name].float() - after[name].float()).abs().max() > 1e-5 for name in before)
+    policy, _ = load_policy(output)
+    assert all(value.isfinite().all() for value in policy.state_dict().values())
+    assert [step["step"] for step in read_metrics(output)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("objective", sorted(ESTIMATORS))
+def test_every_objective_trains(tmp_path: Path, data: Path, base: Path, objective: str) -> None:
+    config = small(f'methods={{"one": {{"objective": "{objective}"}}}}', "train.steps=2")
+    output = train(config, data, base, tmp_path / "policy", "one")
+    moved = [
+        not torch.equal(one, other)
+        for one, other in zip(
+            load_file(base / "model.safetensors").values(),
+            load_file(output / "model.safetensors").values(),
+            strict=True,
+        )
+    ]
+    # An untrained policy is never right: only these learn from such groups.
+    assert any(moved) is (objective in ("lens", "nsr", "ngrpo", "rl_zvp"))
+
+
+def test_objective_of_ones_own_is_given_by_import_path(tmp_path: Path, data: Path, base: Path) -> None:
+    config = small('methods={"mine": {"objective": "tests.fakes:constant_objective", "value": -0.5}}')
+    output = train(config, data, base, tmp_path / "policy", "mine")
+    assert read_metrics(output)[-1]["lens/advantage_rms/negative"] == pytest.approx(0.5)
+
+
+def test_weights_are_trained_in_float32_whatever_they_are_stored_in(tmp_path: Path, data: Path, base: Path) -> None:
+    model, tokenizer = load_policy(base)
+    model.to(torch.bfloat16).save_pretrained(tmp_path / "half")
+    tokenizer.save_pretrained(tmp_path / "half")
+    output = train(small(NSR, "train.learning_rate=1e-6"), data, tmp_path / "half", tmp_path / "policy")
+    before, after = load_file(tmp_path / "half/model.safetensors"), load_file(output / "model.safetensors")
+    # An update of 1e-6 is far below what bfloat16 can tell apart.
+    assert any((before[name].float() - after[name].float()).abs().max() > 0 for name in before)
+
+
+def test_folder_with_checkpoints_is_not_trained_into_by_accident(tmp_path: Path, data: Path, base: Path) -> None:
+    config = small("train.checkpoint_every=1")
+    output = train(config, data, base, tmp_path / "policy")
+    with pytest.raises(LensError, match="holds checkpoints of an earlier training: add --resume"):
+        train(config, data, base, output)
+    with pytest.raises(LensError, match="holds the training of another configuration"):
+        train(small("train.checkpoint_every=1", "train.learning_rate=2e-3"), data, base, output, resume=True)
+    metrics = (output / "metrics.jsonl").read_text()
+    train(config, data, base, output, resume=True)  # it has ended: nothing to do
+    assert (output / "metrics.jsonl").read_text() == metrics
+
+
+def test_resuming_where_nothing_is_starts(tmp_path: Path, data: Path, base: Path) -> None:
+    output = train(small(), data, base, tmp_path / "policy", resume=True)
+    assert len(read_metrics(output)) == 3
+
+
+def test_lora_resumes_bit_for_bit(tmp_path: Path, data: Path, base: Path) -> None:
+    config = small(NSR, "train.lora={rank: 4}", "train.checkpoint_every=1")
+    whole = train(config, data, base, tmp_path / "whole")
+    killed = train(config, data, base, tmp_path / "killed")
+    for path in [killed / "training.json", *(killed / "checkpoint-3").iterdir()]:
+        path.unlink()
+    (killed / "checkpoint-3").rmdir()
+    train(config, data, base, killed, resume=True)
+    assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def test_two_processes_train_one_policy_from_the_command_line(tmp_path: Path, data: Path, base: Path) -> None:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    lens = ["-m", "lens_core.cli", "train", "--data", data, "--base", base, "-m", "grpo", "-o", tmp_path / "policy"]
+    settings = [argument for override in [*SMALL, NSR] for argument in ("-s", override)]
+    result = subprocess.run(
+        [*map(str, [*launch, *lens, *settings, "--home", tmp_path / "home"])],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert [step["step"] for step in read_metrics(tmp_path / "policy")] == [1, 2, 3]
+    assert json.loads((tmp_path / "policy/training.json").read_text())["steps"] == 3
+
+
+@pytest.mark.parametrize("name", ["fsdp2", "deepspeed-zero2", "deepspeed-zero3"])
+def test_accelerate_accepts_the_configurations_that_we_ship(name: str) -> None:
+    config = load_config_from_file(str(ROOT / f"lens_core/recipes/accelerate/{name}.yaml"))
+    assert config.num_processes == 8
+    if name == "fsdp2":
+        assert config.fsdp_config["fsdp_version"] == 2
+    else:
+        assert config.deepspeed_config["zero_stage"] == int(name[-1])

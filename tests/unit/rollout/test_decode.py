@@ -1,0 +1,128 @@
+"""Our decoding against transformers' own, and the tape that it writes."""
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
+
+from lens_core.rollout import decode
+from lens_core.rollout.decode import Sampled, decodable, sample
+from tests.fakes import tiny_policy
+
+ENDS = set(range(2, 12))
+PROMPTS = torch.tensor([[0, 0, 14, 15, 16], [0, 0, 14, 15, 16], [17, 18, 19, 20, 21], [0, 0, 0, 0, 22]] * 4)
+MASK = torch.tensor([[0, 0, 1, 1, 1], [0, 0, 1, 1, 1], [1, 1, 1, 1, 1], [0, 0, 0, 0, 1]] * 4)
+
+
+def draw(model: PreTrainedModel, seed: int = 0, steps: int = 20, **kwargs: object) -> Sampled:
+    torch.manual_seed(seed)
+    return sample(model, PROMPTS, MASK, 0.8, steps, ENDS, **kwargs)
+
+
+def logits_of_one_row(model: PreTrainedModel, row: int, token_ids: list[int]) -> Tensor:
+    """[T, V] at temperature 0.8, by a forward pass of the row alone."""
+    prompt = PROMPTS[row][MASK[row].bool()].tolist()
+    with torch.no_grad():
+        return model(input_ids=torch.tensor([prompt + token_ids])).logits[0, len(prompt) - 1 : -1] / 0.8
+
+
+@pytest.mark.parametrize("steps", [1, 2, 20])
+def test_same_seed_draws_what_generate_draws(steps: int) -> None:
+    model = tiny_policy()
+    ours = draw(model, steps=steps)
+    state = torch.get_rng_state()
+    torch.manual_seed(0)
+    theirs = model.generate(
+        input_ids=PROMPTS,
+        attention_mask=MASK,
+        do_sample=True,
+        temperature=0.8,
+        top_k=0,
+        max_new_tokens=steps,
+        eos_token_id=sorted(ENDS),
+        pad_token_id=0,
+    )[:, 5:]
+    for ids, row in zip(ours.token_ids, theirs.tolist(), strict=True):
+        assert row[: len(ids)] == ids
+        assert not any(row[len(ids) :])
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_logprobs_and_entropies_are_those_of_a_full_forward_pass() -> None:
+    model = tiny_policy()
+    drawn = draw(model, want_entropies=True)
+    assert len({len(ids) for ids in drawn.token_ids}) > 4
+    for row, (ids, logprobs, entropies) in enumerate(
+        zip(drawn.token_ids, drawn.logprobs, drawn.entropies, strict=True)
+    ):
+        expected = torch.distributions.Categorical(logits=logits_of_one_row(model, row, ids))
+        assert logprobs == pytest.approx(expected.log_prob(torch.tensor(ids)).tolist(), abs=1e-5)
+        assert entropies == pytest.approx(expected.entropy().tolist(), abs=1e-4)
+
+
+def test_answers_end_with_their_first_end_token_and_are_reported_as_they_end() -> None:
+    events: list[tuple[int, list[int]]] = []
+    drawn = draw(tiny_policy(), on_end=lambda row, ids: events.append((row, ids)))
+    assert sorted(events) == list(enumerate(drawn.token_ids))
+    lengths = [len(ids) for _, ids in events]
+    assert lengths == sorted(lengths)  # as soon as they end
+    for ids in drawn.token_ids:
+        assert not ENDS & set(ids[:-1])
+        assert ids[-1] in ENDS or len(ids) == 20
+
+
+def test_rows_that_have_ended_leave_the_batch_and_prompts_are_read_once() -> None:
+    model = tiny_policy()
+    shapes: list[tuple[int, ...]] = []
+    hook = model.register_forward_pre_hook(
+        lambda _, args, kwargs: shapes.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+    )
+    draw(model)
+    hook.remove()
+    assert shapes[0] == (3, 5)  # three distinct prompts among sixteen rows
+    rows = [shape[0] for shape in shapes[1:]]
+    assert rows[0] == 16 or rows[0] < 16 * decode._COMPACT_BELOW
+    assert rows == sorted(rows, reverse=True)
+    assert rows[-1] < 16
+
+
+def test_cache_grows_in_place_and_holds_what_the_plain_one_holds() -> None:
+    torch.manual_seed(0)
+    plain, roomy = DynamicCache(), DynamicCache()
+    roomy.layers = [decode._RoomyLayer()]
+    for length in (3, 1, 1, 1, 5):
+        states = torch.randn(4, 2, length, 8), torch.randn(4, 2, length, 8)
+        for one, other in zip(plain.update(*states, 0), roomy.update(*states, 0), strict=True):
+            assert torch.equal(one, other)
+        if length == 5:
+            continue
+        keep = torch.tensor([3, 0, 0, 1])
+        plain.batch_select_indices(keep)
+        roomy.batch_select_indices(keep)
+    assert roomy.get_seq_length() == 11
+
+
+def test_large_layers_are_packed_and_come_back() -> None:
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=32, hidden_size=512, intermediate_size=512, num_hidden_layers=1, num_attention_heads=8,
+        num_key_value_heads=8, tie_word_embeddings=False,
+    )  # fmt: skip
+    model = Qwen2ForCausalLM(config).eval()
+    layer, x = model.model.layers[0].mlp.up_proj, torch.randn(3, 512)
+    before = layer(x)
+    with decode._packed_linears(model):
+        assert "forward" in vars(layer)
+        assert "forward" not in vars(model.lm_head)  # 32 x 512: too small
+        torch.testing.assert_close(layer(x), before, rtol=1e-4, atol=1e-5)
+    assert "forward" not in vars(layer)
+    with pytest.raises(KeyError), decode._packed_linears(model):
+        raise KeyError
+    assert "forward" not in vars(layer)
+
+
+def test_models_with_another_memory_are_left_to_generate() -> None:
+    model = tiny_policy()
+    assert decodable(model)
+    model._is_stateful = True
+    assert not decodable(model)
