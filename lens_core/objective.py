@@ -10,16 +10,35 @@ The whole method, in the order of its use:
 Dimensions: P prompts (groups), G answers in a group, B = P * G rows, T completion tokens.
 
 A reward of NaN means *ungraded*: that answer leaves every mean, maximum, std and the G of its group, and its advantage
-is 0. No gradient flows through anything here; what is returned multiplies the policy gradient.
+is 0. No gradient flows through anything here; what is returned multiplies the policy gradient. Every function takes
+tensors or NumPy arrays and returns what it was given.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from functools import wraps
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
+
+F = TypeVar("F", bound=Callable[..., Tensor])
+
+
+def _arrays_too(function: F) -> F:
+    """NumPy arrays (or nested lists) in, NumPy array out; tensors in, tensor out. No gradient flows."""
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with torch.no_grad():
+            if isinstance(args[0], Tensor):
+                return function(*args, **kwargs)
+            first, second, *rest = args
+            return function(torch.as_tensor(first), torch.as_tensor(second), *rest, **kwargs).numpy()
+
+    return call  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -71,7 +90,7 @@ class LensConfig:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(allowed)}")
 
 
-@torch.no_grad()
+@_arrays_too
 def confidence(token_logprobs: Tensor, mask: Tensor) -> Tensor:
     """Length-normalised probability of each answer: exp of its mean token log-probability (sec. 5.1).
 
@@ -93,7 +112,7 @@ def confidence(token_logprobs: Tensor, mask: Tensor) -> Tensor:
     return mean.exp().clamp(min=torch.finfo(mean.dtype).tiny, max=1.0)
 
 
-@torch.no_grad()
+@_arrays_too
 def difficulty(rewards: Tensor, confidences: Tensor, config: LensConfig) -> Tensor:
     """Difficulty D of each group (eq. 14 with its floor): D(q) = (sum_o p*(q, o))^-1, estimated from the group.
 
@@ -115,7 +134,7 @@ def difficulty(rewards: Tensor, confidences: Tensor, config: LensConfig) -> Tens
     return torch.maximum(estimate, floor).masked_fill(nothing, torch.nan)
 
 
-@torch.no_grad()
+@_arrays_too
 def calibrated_rewards(rewards: Tensor, confidences: Tensor, config: LensConfig) -> Tensor:
     """The reward that maximum likelihood asks for: r~ = r - (1 - r) s c / (D - c) (eq. 9, 10).
 
@@ -133,7 +152,7 @@ def calibrated_rewards(rewards: Tensor, confidences: Tensor, config: LensConfig)
     return (rewards - (1 - rewards) * penalty).masked_fill(~graded, torch.nan)
 
 
-@torch.no_grad()
+@_arrays_too
 def advantages(rewards: Tensor, confidences: Tensor, config: LensConfig) -> Tensor:
     """LENS advantages of each group's answers; with `variant="off"`, or alpha = scale = 0, those of GRPO.
 

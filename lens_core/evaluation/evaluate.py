@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from lens_core.config import EvaluationConfig
 from lens_core.data.problem import Problem
 from lens_core.evaluation.records import Completion, ProblemResult
 from lens_core.rollout.engine import (
+    Engine,
     Rollout,
     SamplingConfig,
     TransformersEngine,
@@ -28,12 +30,11 @@ def evaluate_policy(
     `on_problem(done)` is called after each problem. The same seed gives every model the same random draws, so that
     models are compared on equal luck.
     """
-    engine = TransformersEngine(*load_policy(model))
     sampling = SamplingConfig(
         temperature=config.temperature, max_new_tokens=config.max_new_tokens, batch_size=config.batch_size
     )
     questions = [problem.prompt for problem in problems]
-    with Grader(workers=os.cpu_count() or 1) as grader:
+    with Grader(workers=os.cpu_count() or 1) as grader, closing(_engine(model, config)) as engine:
         groups = sample_rollouts(engine, questions, config.n, sampling, config.seed)
         for done, (problem, rollouts) in enumerate(zip(problems, groups, strict=True), start=1):
             verdicts = grader.grade_many([(rollout.text, problem.answer) for rollout in rollouts])
@@ -47,6 +48,14 @@ def evaluate_policy(
                 completions=tuple(map(_completion, rollouts, verdicts)),
             )
             on_problem(done)
+
+
+def _engine(model: Path, config: EvaluationConfig) -> Engine:
+    if config.engine == "transformers":
+        return TransformersEngine(*load_policy(model))
+    from lens_core.rollout.vllm_engine import VllmEngine
+
+    return VllmEngine(model)
 
 
 def _completion(rollout: Rollout, verdict: Verdict) -> Completion:

@@ -220,6 +220,8 @@ class _RoomyLayer(DynamicLayer):
 
     def __init__(self) -> None:
         super().__init__()
+        self.keys: Any
+        self.values: Any
         self._room: tuple[Tensor, Tensor] | None = None  # each [B, heads, capacity, head size]
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:

@@ -29,10 +29,11 @@ class VllmEngine:
 
     Args:
         folder: a causal language model in Hugging Face format, its tokenizer included.
-        max_length: of prompt and completion together, in tokens; None: what the model was made for.
+        max_length: of prompt and completion together, in tokens; None: as long as the model and memory allow. On a CPU
+            a tight one saves memory: as many prompt tokens may go through the model at once.
 
     Raises:
-        LensError: if vLLM is not installed, or cannot run the model.
+        LensError: if vLLM is not installed, cannot run the model, or would have to share a CPU with other ranks.
     """
 
     def __init__(self, folder: str | Path, max_length: int | None = None) -> None:
@@ -41,7 +42,10 @@ class VllmEngine:
         from vllm import LLM
         from vllm.platforms import current_platform
 
-        self._on_cpu = current_platform.is_cpu()
+        self._on_cpu: bool = current_platform.is_cpu()
+        if self._on_cpu and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            # It would start torch.distributed for itself, and the ranks would then train without each other.
+            raise LensError("vLLM on a CPU serves one process: start without torchrun, or leave out train.vllm")
         with _boundary(f"vLLM cannot run {folder}"):
             self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, padding_side="left")
             self.ends: Collection[int] = end_tokens(_generation_config(folder), self.tokenizer)
@@ -51,8 +55,8 @@ class VllmEngine:
             ):
                 self._llm = LLM(
                     str(folder),
-                    max_model_len=max_length,
-                    skip_tokenizer_init=True,
+                    max_model_len=-1 if max_length is None else max_length,
+                    skip_tokenizer_init=True,  # its end token would end answers, whatever the model's own are
                     generation_config="vllm",  # the model's own may set top-p, top-k or a repetition penalty
                     logprobs_mode="processed_logprobs",  # after temperature
                     use_tqdm_on_load=False,
@@ -82,7 +86,6 @@ class VllmEngine:
                 max_tokens=sampling.max_new_tokens,
                 seed=own,
                 stop_token_ids=list(self.ends),
-                ignore_eos=True,  # the tokenizer's, which need not be one of the model's
                 logprobs=0,  # of the sampled token and no others
                 detokenize=False,
             )
@@ -108,6 +111,8 @@ class VllmEngine:
         """
         with _boundary(f"vLLM cannot load the weights in {folder}"):
             self._llm.collective_rpc("reload_weights", kwargs={"weights_path": str(folder)})
+            if self._on_cpu:
+                self._llm.apply_model(_repack_embeddings)
             self._llm.reset_prefix_cache()  # keys and values of the old weights
 
     def close(self) -> None:
@@ -132,6 +137,16 @@ def _cpu_arguments() -> dict[str, Any]:
         # vLLM 0.32 rewinds the generator of a seeded request after half a prompt, which CPU generators cannot do.
         "enable_chunked_prefill": False,
     }
+
+
+def _repack_embeddings(model: torch.nn.Module) -> None:
+    """A CPU multiplies with a packed copy of each weight, which `reload_weights` of vLLM 0.32 leaves as it is for an
+    output layer that shares the embeddings: half of the model would stay the old one."""
+    from vllm.model_executor.layers.vocab_parallel_embedding import VocabParallelEmbedding
+
+    for module in model.modules():
+        if isinstance(module, VocabParallelEmbedding):  # output layers are, too
+            module.quant_method.process_weights_after_loading(module)
 
 
 def _generation_config(folder: str | Path) -> Any:

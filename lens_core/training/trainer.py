@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import set_seed
 from torch import Tensor
 from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
@@ -122,6 +123,7 @@ class LensTrainer(CheckpointMixin, GRPOTrainer):
         self._drawn: Sampled | None = None
         self._resample_draws = self._skipped_steps = self._skipped_in_a_row = self._failed_saves = 0
         self._loss_is_finite = True
+        self._vllm_is_seeded = False
         self._engine_step = -1  # of the weights that the engine has
 
     def _check_arguments(self) -> None:
@@ -153,6 +155,8 @@ class LensTrainer(CheckpointMixin, GRPOTrainer):
             drawn = self._sample_with_engine(self.engine, prompt_ids)
             return drawn.token_ids, drawn.logprobs
         call = partial(super()._generate_single_turn, prompt_ids, images, multimodal_fields, *args, **kwargs)
+        if self.use_vllm:
+            self._seed_vllm()
         if self.use_vllm or self.use_transformers_continuous_batching:
             return call()
         decoder = _causal_lm(self.accelerator.unwrap_model(self.model))
@@ -164,6 +168,20 @@ class LensTrainer(CheckpointMixin, GRPOTrainer):
         with sampling_logprobs(decoder, self.temperature) as recorder:
             completion_ids, _ = call()
         return completion_ids, recorder.rows(completion_ids)
+
+    def _seed_vllm(self) -> None:
+        """Make vLLM's draws depend on `args.seed`, which TRL does not pass on.
+
+        A colocated engine shares this process's random generators, and has reset them as it started: they are seeded
+        again before its first draw. A server draws a whole group for a request and takes a seed with it.
+        """
+        if self.vllm_mode == "server":
+            if "seed" not in (self.args.generation_kwargs or {}):
+                seed = self.args.seed * 1_000_003 + self.state.global_step
+                self.vllm_generation.generation_kwargs["seed"] = seed
+        elif not self._vllm_is_seeded:
+            set_seed(self.args.seed, device_specific=True)
+            self._vllm_is_seeded = True
 
     def _sample_with_engine(self, engine: Engine, prompt_ids: list[list[int]]) -> Sampled:
         if self._engine_step != self.state.global_step:

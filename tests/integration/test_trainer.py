@@ -187,19 +187,94 @@ def test_gradient_accumulation_gives_the_same_weights(tmp_path: Path) -> None:
     assert largest_difference(whole, halves) < 1e-5
 
 
-def test_trl_still_has_what_we_extend(tmp_path: Path) -> None:
-    upgrade = "TRL has changed under LensTrainer: read its release notes and adapt training/trainer.py"
-    for method in ("_generate_single_turn", "_calculate_rewards", "_generate_and_score_completions"):
-        assert hasattr(GRPOTrainer, method), upgrade
-    parameters = inspect.signature(GRPOTrainer._get_per_token_logps_and_entropies).parameters
-    assert list(parameters)[:6] == [
-        "self",
-        "model",
-        "input_ids",
-        "attention_mask",
-        "logits_to_keep",
-        "batch_size",
-    ], upgrade
-    batch = generate(build(GRPOTrainer, tmp_path))
-    wanted = {"prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "advantages"}
-    assert wanted <= batch.keys(), upgrade
+class VllmGeneration:
+    """TRL's adapter to vLLM as the trainer sees it; records the seeds that reach it."""
+
+    def __init__(self) -> None:
+        self.generation_kwargs: dict[str, Any] = {}
+        self.seeds: list[Any] = []
+
+    def sync_weights(self) -> None:
+        pass
+
+    def generate(self, prompts: list[list[int]], **_: Any) -> tuple[Any, ...]:
+        self.seeds.append((self.generation_kwargs.get("seed"), torch.rand(()).item()))
+        return None, [[2, 3]] * len(prompts), [[[-1.0], [-2.0]]] * len(prompts), None
+
+
+def vllm_seeds(folder: Path, mode: str, seed: int) -> list[Any]:
+    trainer = build(LensTrainer, folder, config={"seed": seed})
+    trainer.use_vllm, trainer.vllm_mode, trainer._last_loaded_step = True, mode, -1
+    trainer.vllm_generation = VllmGeneration()
+    torch.manual_seed(0)  # what a colocated engine does as it starts, whatever args.seed is
+    for trainer.state.global_step in (0, 1):
+        trainer._generate_single_turn([[5, 6]] * GROUP, None, {}, GROUP)
+    return trainer.vllm_generation.seeds
+
+
+@pytest.mark.parametrize("mode", ["colocate", "server"])
+def test_seed_reaches_vllm(tmp_path: Path, mode: str) -> None:
+    one, again, other = (vllm_seeds(tmp_path, mode, seed) for seed in (7, 7, 8))
+    part = 0 if mode == "server" else 1  # with the request, or in the generator that both share
+    drawn = [[seeds[part] for seeds in run] for run in (one, again, other)]
+    assert drawn[0] == drawn[1]
+    assert len({*drawn[0], *drawn[2]}) == 4  # another draw for every step and seed
+
+
+UPGRADE = "TRL has changed under LensTrainer: read its release notes and adapt lens_core/training"
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters"),
+    [
+        ("_generate_single_turn", ["prompt_ids", "images", "multimodal_fields", "num_generations"]),
+        ("_calculate_rewards", ["inputs", "prompts", "completions", "completion_ids_list"]),
+        ("_generate_and_score_completions", ["inputs"]),
+        ("_compute_loss", ["model", "inputs"]),
+        (
+            "_get_per_token_logps_and_entropies",
+            ["model", "input_ids", "attention_mask", "logits_to_keep", "batch_size", "compute_entropy"],
+        ),
+        ("_get_train_sampler", ["dataset"]),
+        ("_save_checkpoint", ["model", "trial"]),
+        ("_load_optimizer_and_scheduler", ["checkpoint"]),
+        ("_get_output_dir", ["trial"]),
+        ("_get_grad_norm", ["model", "grad_norm"]),
+        ("training_step", ["model", "inputs", "num_items_in_batch"]),
+    ],
+)
+def test_trl_still_has_the_methods_that_we_extend(method: str, parameters: list[str]) -> None:
+    assert hasattr(GRPOTrainer, method), UPGRADE
+    signature = list(inspect.signature(getattr(GRPOTrainer, method)).parameters)
+    assert signature[1 : 1 + len(parameters)] == parameters, UPGRADE
+
+
+def test_trl_still_has_the_values_that_we_read(tmp_path: Path) -> None:
+    trainer = build(GRPOTrainer, tmp_path)
+    batch = generate(trainer)
+    wanted = {"prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "advantages", "num_items_in_batch"}
+    assert wanted <= batch.keys(), UPGRADE
+    attributes = (
+        "accelerator aux_loss_enabled beta current_gradient_accumulation_steps eos_token_ids generation_config "
+        "loss_type max_completion_length num_generations num_generations_eval num_iterations off_policy_mask_threshold "
+        "reward_funcs reward_weights scale_rewards state temperature top_entropy_quantile use_vllm "
+        "use_transformers_continuous_batching _buffered_inputs _entropy_bonus_enabled _logs _metrics _step _tokenizer"
+    )
+    trainer.current_gradient_accumulation_steps = 1  # set as training begins
+    missing = [name for name in attributes.split() if not hasattr(trainer, name)]
+    assert not missing, f"{UPGRADE}: {missing} are gone"
+    assert "advantages" in trainer._logs, UPGRADE
+    assert list(trainer._logs["advantages"]) == pytest.approx(batch["advantages"].tolist()), UPGRADE
+
+
+def test_trl_still_takes_old_logprobs_from_the_batch_and_advantages_per_token(tmp_path: Path) -> None:
+    trainer = build(GRPOTrainer, tmp_path)
+    trainer.current_gradient_accumulation_steps = 1
+    batch = generate(trainer)
+    plain = trainer._compute_loss(trainer.model, batch).item()
+    by_token = batch["advantages"].unsqueeze(1) * batch["completion_mask"]
+    assert trainer._compute_loss(trainer.model, {**batch, "advantages": by_token}).item() == pytest.approx(plain), (
+        UPGRADE
+    )
+    far = torch.full_like(by_token, -20.0)  # the ratio is huge, and clipped where the advantage is positive
+    assert abs(trainer._compute_loss(trainer.model, {**batch, "old_per_token_logps": far}).item()) > 10, UPGRADE

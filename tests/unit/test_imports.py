@@ -23,11 +23,12 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "lens_core.rollout": ({"errors"}, {"numpy", "torch", "transformers", "pydantic", "vllm"}),
     "lens_core.training": (
         {"errors", "config", "objective", "baselines", "data", "verify", "rollout"},
-        {"torch", "trl", "transformers", "datasets", "tokenizers", "pydantic", "safetensors", "peft"},
+        {"torch", "trl", "transformers", "datasets", "tokenizers", "pydantic", "safetensors", "peft", "accelerate"},
     ),
     "lens_core.evaluation": ({"config", "passk", "data", "verify", "rollout"}, {"numpy", "pydantic"}),
     "lens_core.tracking": ({"errors"}, {"mlflow", "requests", "tenacity"}),
     "lens_core.report": ({"passk", "evaluation"}, {"numpy", "matplotlib", "jinja2", "markupsafe"}),
+    "lens_core.integrations": ({"errors", "objective"}, {"torch", "verl"}),
     "lens_core.recipes": (set(), set()),
     "lens_core.stages": (
         {"errors", "config", "data", "verify", "rollout", "training", "evaluation", "tracking", "report", "progress"},

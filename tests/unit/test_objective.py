@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
+import numpy
 import pytest
 import torch
 
@@ -221,3 +222,14 @@ def test_confidence_rejects_different_shapes() -> None:
 def test_config_names_the_field_that_is_wrong(field: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"^{field} is"):
         LensConfig(**{field: value})  # type: ignore[arg-type]
+
+
+def test_numpy_in_is_numpy_out_with_the_same_numbers() -> None:
+    rewards, confidences = [[1.0, 0.0, 0.0], [0.0, 0.0, float("nan")]], [[0.9, 0.5, 0.3], [0.8, 0.4, 0.5]]
+    config = LensConfig()
+    arrays = numpy.array(rewards), numpy.array(confidences)
+    got = advantages(*arrays, config)
+    assert isinstance(got, numpy.ndarray)
+    expected = advantages(torch.tensor(rewards, dtype=torch.float64), torch.tensor(confidences).double(), config)
+    numpy.testing.assert_allclose(got, expected.numpy(), rtol=1e-6)
+    assert isinstance(confidence(numpy.log(arrays[1]), numpy.ones((2, 3))), numpy.ndarray)
