@@ -38,11 +38,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallba
 from transformers.utils.logging import disable_progress_bar
 from trl import GRPOTrainer
 
-from lens_core.config import EconomyConfig, load_config
+from lens_core.config import SHIPPED_BASE, EconomyConfig, load_config
 from lens_core.data.ladder import ladder
 from lens_core.objective import LensConfig
 from lens_core.rollout.engine import format_prompt, load_policy
-from lens_core.stages import SHIPPED_BASE
 from lens_core.training.base import BaseConfig, character_tokenizer, new_policy
 from lens_core.training.run import grpo_config
 from lens_core.training.trainer import LensTrainer
@@ -192,7 +191,9 @@ def build(variant: Variant, name: str, workload: Workload, steps: int, turns: Tu
         "max_new_tokens": workload.max_new_tokens,
         "bf16": torch.cuda.is_available(),
     }
-    config = grpo_config(load_config("demo", [f"train.{key}={value}" for key, value in overrides.items()]).train, folder)
+    config = grpo_config(
+        load_config("demo", [f"train.{key}={value}" for key, value in overrides.items()]).train, folder
+    )
     config.learning_rate = 0.0
     turn = Turn(turns, name)
     trainer = (LensTrainer if variant else GRPOTrainer)(

@@ -20,6 +20,9 @@ from lens_core.errors import LensError
 
 T = TypeVar("T", bound=BaseModel)
 
+SHIPPED_BASE = "ladder-base"
+"""Name of the base policy that the package ships."""
+
 
 class Section(BaseModel):
     """A frozen part of the tree; unknown keys are errors."""
@@ -70,15 +73,21 @@ class SourceConfig(Section):
 class DataConfig(Section):
     """The problems of a run."""
 
-    train: SourceConfig
+    train: tuple[SourceConfig, ...] = Field(min_length=1)
+    """One source, or a list of sources that are mixed; a problem that two of them hold counts once."""
     test: SourceConfig | None = None
-    """None: `test_share` of the training source is held out."""
+    """None: `test_share` of the training problems is held out."""
     test_share: float = Field(0.1, gt=0, lt=1)
     """Share held out where `test` is None."""
     seed: int = Field(0, ge=0)
     """Of the hold-out and of the order of the training problems."""
     skip_bad_rows: bool = False
     """Count bad rows and write them aside instead of stopping at the first."""
+
+    @field_validator("train", mode="before")
+    @classmethod
+    def _one_source_is_a_list_of_one(cls, train: Any) -> Any:
+        return train if isinstance(train, list | tuple) else (train,)
 
 
 class EconomyConfig(Section):
@@ -275,7 +284,7 @@ class RunConfig(Section):
     name: str = Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length=40)
     """Shown in MLflow, in reports and in folder names."""
     about: About | None = None
-    base: str = "ladder-base"
+    base: str = SHIPPED_BASE
     """Model to start from: a folder or a hub name in Hugging Face format; `ladder-base` ships with the package."""
     base_shape: ModelShape | None = None
     """For `lens train --dry-run` where `base` is not on this machine."""
@@ -320,9 +329,18 @@ def recipe_names() -> list[str]:
 def load_config(source: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a recipe by name, or a YAML file by path, apply `key.path=value` overrides, and validate the whole.
 
+    `extends: NAME` in a file takes what it does not say from another recipe or file; `methods` are replaced as a whole.
+
     Raises:
         LensError: naming the recipe, file, key or value, with what is allowed.
     """
+    tree = _read_tree(source)
+    for override in overrides:
+        _override(tree, override)
+    return parse(RunConfig, tree, str(source))
+
+
+def _read_tree(source: str | Path) -> dict[str, Any]:
     if str(source) in recipe_names():
         text = (resources.files("lens_core.recipes") / f"{source}.yaml").read_text(encoding="utf-8")
     else:
@@ -338,9 +356,17 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
         raise LensError(f"{source} is no valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
         raise LensError(f"{source} must hold a mapping of configuration keys")
-    for override in overrides:
-        _override(tree, override)
-    return parse(RunConfig, tree, str(source))
+    parent = tree.pop("extends", None)
+    return tree if parent is None else _merged(_read_tree(parent), tree)
+
+
+def _merged(parent: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
+    """`parent` with what `child` says instead; sections are merged key by key, methods are not."""
+    merged = dict(parent)
+    for key, value in child.items():
+        both = isinstance(value, dict) and isinstance(parent.get(key), dict) and key != "methods"
+        merged[key] = _merged(parent[key], value) if both else value
+    return merged
 
 
 def parse(model: type[T], value: Any, name: str) -> T:

@@ -17,7 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from lens_core.config import RunConfig
+from lens_core.config import SHIPPED_BASE, RunConfig
 from lens_core.data.prepare import BAD_ROWS_FILE, TEST_FILE, TRAIN_FILE, DataSummary, read_problems, read_summary
 from lens_core.data.prepare import prepare as prepare_data
 from lens_core.data.problem import Problem
@@ -27,7 +27,6 @@ from lens_core.tracking import MetricsSender, StageRun, Tracking, end_parent, la
 
 BASE = "base"
 """Label of the base policy in tables."""
-SHIPPED_BASE = "ladder-base"
 TRAINING_FILE, ROLLOUTS_FILE, PASSK_FILE, REPORT_FILE = "training.json", "rollouts.jsonl", "passk.json", "report.html"
 COMPARISON_FILE, RUN_FILE = "comparison.json", "run.json"
 _SAMPLE_PROBLEMS = 5

@@ -53,7 +53,7 @@ def prepare(config: DataConfig, output: Path) -> DataSummary:
     """
     bad: list[BadRow] = []
     on_bad_row = bad.append if config.skip_bad_rows else stop_at
-    train_read = _select(config.train, on_bad_row)
+    train_read = [problem for source in config.train for problem in _select(source, on_bad_row)]
     train = distinct(train_read)
     duplicates = len(train_read) - len(train)
     random.Random(config.seed).shuffle(train)
@@ -66,16 +66,18 @@ def prepare(config: DataConfig, output: Path) -> DataSummary:
         duplicates += len(test_read) - len(test)
     kept = without_overlap(train, test)
     _require_some("training", kept, config.train, bad)
-    _require_some("test", test, config.train if config.test is None else config.test, bad)
+    _require_some("test", test, config.train if config.test is None else (config.test,), bad)
     try:
         return _write(kept, test, bad, duplicates, len(train) - len(kept), output)
     except OSError as error:
         raise LensError(f"{output} cannot be written: {error.strerror}; give a folder that can") from error
 
 
-def _require_some(name: str, problems: Sequence[Problem], source: SourceConfig, bad: Sequence[BadRow]) -> None:
+def _require_some(
+    name: str, problems: Sequence[Problem], sources: Sequence[SourceConfig], bad: Sequence[BadRow]
+) -> None:
     if not problems:
-        where = source.kind if source.path is None else source.path
+        where = ", ".join(source.kind if source.path is None else source.path for source in sources)
         first = f" ({len(bad)} bad rows, the first {bad[0].file}:{bad[0].line}: {bad[0].reason})" if bad else ""
         raise LensError(f"no {name} problem is left of {where}{first}: widen the source")
 

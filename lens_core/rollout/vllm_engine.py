@@ -75,8 +75,8 @@ class VllmEngine:
         longest = max((len(prompt) for prompt in prompts), default=0)
         if longest + sampling.max_new_tokens > self.max_length:
             raise LensError(
-                f"a prompt of {longest} tokens and {sampling.max_new_tokens} new ones exceed the {self.max_length} that "
-                "the vLLM engine was built for: lower max_new_tokens or leave out long prompts"
+                f"a prompt of {longest} tokens and {sampling.max_new_tokens} new ones exceed the {self.max_length} of "
+                "this vLLM engine: lower max_new_tokens, leave out long prompts, or build it with another max_length"
             )
         # A seed of its own for every answer: what is drawn does not depend on how vLLM puts batches together.
         seeds: list[int] = np.random.SeedSequence(seed).generate_state(len(prompts)).tolist()

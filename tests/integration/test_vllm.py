@@ -135,6 +135,15 @@ def test_only_the_models_own_ends_end_an_answer(engine: VllmEngine) -> None:
     assert any(1 in ids[:-1] for ids in rows)
 
 
+def test_an_end_that_only_the_tokenizer_names_ends_an_answer(
+    engine: VllmEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "ends", {1})  # what a model that names none gets
+    rows = engine.sample_ids(PROMPTS * 100, SamplingConfig(max_new_tokens=12), seed=1).token_ids
+    assert any(ids[-1] == 1 for ids in rows)
+    assert not any(1 in ids[:-1] for ids in rows)
+
+
 def test_rollouts_include_the_end_and_know_whether_they_reached_it(engine: VllmEngine) -> None:
     sampling = SamplingConfig(max_new_tokens=12)
     groups = list(sample_rollouts(engine, ["1+1", "What is 2+2?"], n=16, sampling=sampling, seed=1))

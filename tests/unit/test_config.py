@@ -16,8 +16,13 @@ def test_every_recipe_is_valid(name: str) -> None:
     [
         ("train.group_size=1", r"train\.group_size: .*greater than or equal to 2 \(got 1\)"),
         ("methods.lens.alpha=-1", r"methods\.lens: alpha is -1"),
-        ("methods.lens.alhpa=1", r"methods: lens has unknown keys \['alhpa'\]; choose from alpha"),
-        ("methods.lens.variant=none", r"methods\.lens\.variant: .*'full'"),
+        ("methods.lens.alhpa=1", r"methods\.lens: unknown parameters \['alhpa'\]; choose from alpha"),
+        ("methods.lens.variant=none", r"methods\.lens: variant is 'none'; choose one of full"),
+        ("methods.lens.objective=lense", r"methods\.lens: 'lense' is no objective; choose from lens, grpo"),
+        ("methods.lens.objective=nowhere:f", r"methods\.lens: objective 'nowhere:f' cannot be imported"),
+        ("methods.lens.train={clip: 2}", r"configuration: methods\.lens\.train: clip: .*less than 1"),
+        ("methods.lens.train={stpes: 2}", r"methods\.lens\.train: stpes: Extra inputs"),
+        ("train.vllm={mode: server}", r"train\.vllm: server_url belongs to mode 'server'"),
         ("methods.base={}", r"'base' is no method name"),
         ("evaluation.ks=[1, 32]", r"evaluation: k = 32 exceeds n = 16"),
         ("evaluation.ks=[2, 1]", r"evaluation: ks \[2, 1\] must be rising"),
@@ -25,9 +30,9 @@ def test_every_recipe_is_valid(name: str) -> None:
         ("train.learning_rate=fast", r"train\.learning_rate: .*\(got 'fast'\)"),
         ("train.micro_batch_size=3", r"train: micro_batch_size 3 must divide the 128 completions"),
         ("train.warmup_steps=1000", r"train: warmup_steps 1000 exceeds steps"),
-        ("data.train={kind: gsm8k}", r"data\.train: a gsm8k source needs a path"),
-        ("data.train={kind: ladder}", r"data\.train: a ladder source needs per_level"),
-        ("data.train={kind: huggingface, path: x}", r"data\.train: a huggingface source needs columns"),
+        ("data.train={kind: gsm8k}", r"data\.train\.0: a gsm8k source needs a path"),
+        ("data.train={kind: ladder}", r"data\.train\.0: a ladder source needs per_level"),
+        ("data.train={kind: huggingface, path: x}", r"data\.train\.0: a huggingface source needs columns"),
         ("train.steps", "must read key.path=value"),
         ("name.x=1", "name holds a value"),
         ("train.steps=[1", "no valid YAML"),
@@ -41,7 +46,7 @@ def test_bad_values_are_named_on_one_line(override: str, message: str) -> None:
 
 def test_overrides_reach_the_tree_and_change_the_digest() -> None:
     config = load_config("demo", ["train.learning_rate=1e-4", "methods.lens.negative_scale=1"])
-    assert (config.train.learning_rate, config.methods["lens"].negative_scale) == (1e-4, 1.0)
+    assert (config.train.learning_rate, config.methods["lens"].parameters) == (1e-4, {"negative_scale": 1})
     assert config.digest() != load_config("demo").digest() == load_config("demo").digest()
 
 
@@ -54,3 +59,25 @@ def test_files_are_read_and_what_is_neither_file_nor_recipe_is_named(tmp_path: P
     (tmp_path / "broken.yaml").write_text("a: [")
     with pytest.raises(LensError, match="no valid YAML"):
         load_config(tmp_path / "broken.yaml")
+
+
+def test_checkpoints_come_with_lines_of_metrics() -> None:
+    with pytest.raises(LensError, match="checkpoint_every 15 must be a multiple of log_every 10"):
+        load_config("demo", ["train.log_every=10", "train.checkpoint_every=15"])
+
+
+def test_method_changes_the_training_for_itself_alone() -> None:
+    config = load_config("demo", ['methods={"a": {"objective": "dapo", "train": {"clip_high": 0.28}}, "b": {}}'])
+    assert (config.train_for("a").clip_high, config.train_for("b").clip_high) == (0.28, None)
+    assert config.train_for("b") == config.train
+    assert config.methods["b"].objective == "lens"
+
+
+def test_file_that_extends_another_replaces_what_it_says(tmp_path: Path) -> None:
+    (tmp_path / "child.yaml").write_text(
+        "extends: demo\nname: child\ntrain: {steps: 7, warmup_steps: 0}\nmethods: {a: {}}\n"
+    )
+    child, parent = load_config(tmp_path / "child.yaml"), load_config("demo")
+    assert (child.name, child.train.steps, list(child.methods)) == ("child", 7, ["a"])
+    assert child.train.learning_rate == parent.train.learning_rate
+    assert child.data == parent.data

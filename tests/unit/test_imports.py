@@ -29,6 +29,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "lens_core.tracking": ({"errors"}, {"mlflow", "requests", "tenacity"}),
     "lens_core.report": ({"passk", "evaluation"}, {"numpy", "matplotlib", "jinja2", "markupsafe"}),
     "lens_core.integrations": ({"errors", "objective"}, {"torch", "verl"}),
+    "lens_core.plan": ({"errors", "config"}, set()),
     "lens_core.recipes": (set(), set()),
     "lens_core.stages": (
         {"errors", "config", "data", "verify", "rollout", "training", "evaluation", "tracking", "report", "progress"},

@@ -126,3 +126,10 @@ def test_prepare_into_a_file_is_named(tmp_path: Path) -> None:
 def test_folder_without_prepared_data_is_named(tmp_path: Path) -> None:
     with pytest.raises(LensError, match="holds no prepared data"):
         read_summary(tmp_path)
+
+
+def test_sources_are_mixed_and_a_problem_of_two_counts_once(tmp_path: Path) -> None:
+    second = SourceConfig(kind="ladder", per_level=30, seed=1)  # the first 20 of each level are those of LADDER
+    summary = prepare(DataConfig(train=(LADDER, second)), tmp_path)
+    assert summary.train + summary.test == 150
+    assert summary.duplicates_removed == 100
