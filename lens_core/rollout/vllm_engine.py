@@ -104,10 +104,10 @@ class VllmEngine:
         )
 
     def load_weights(self, folder: Path) -> None:
-        """See Engine.
+        """See Engine. A tensor that `folder` lacks stays as it is: vLLM does not call that an error.
 
         Raises:
-            LensError: if `folder` holds other weights than the model's.
+            LensError: if `folder` holds no weights, or another model's; this engine is then of no more use.
         """
         with _boundary(f"vLLM cannot load the weights in {folder}"):
             self._llm.collective_rpc("reload_weights", kwargs={"weights_path": str(folder)})

@@ -29,7 +29,7 @@ from lens_core.baselines import find_estimator
 from lens_core.config import Method, TrainConfig, VllmConfig
 from lens_core.data.problem import Problem
 from lens_core.errors import LensError, first_line
-from lens_core.rollout.engine import Engine, best_device, format_prompt, load_policy
+from lens_core.rollout.engine import Engine, best_device, encode_prompt, format_prompt, load_policy
 from lens_core.training.metrics_file import METRICS_FILE, read_metrics
 from lens_core.training.trainer import LensTrainer
 from lens_core.verify.reward import math_reward
@@ -61,7 +61,8 @@ def train_policy(
         [{"prompt": format_prompt(problem.prompt, tokenizer), "answer": problem.answer} for problem in problems]
     )
     output.mkdir(parents=True, exist_ok=True)
-    with _engine(config, base) as engine:
+    longest = max(len(encode_prompt(problem.prompt, tokenizer)) for problem in problems)
+    with _engine(config, base, longest) as engine:
         trainer = LensTrainer(
             model,
             reward_funcs=math_reward,
@@ -150,7 +151,7 @@ def _vllm_arguments(config: VllmConfig | None) -> dict[str, Any]:
 
 
 @contextmanager
-def _engine(config: TrainConfig, base: Path) -> Iterator[Engine | None]:
+def _engine(config: TrainConfig, base: Path, longest_prompt: int) -> Iterator[Engine | None]:
     """vLLM in this process where it is asked for and there is no GPU; else None."""
     if config.vllm is None or torch.cuda.is_available():
         yield None
@@ -159,7 +160,7 @@ def _engine(config: TrainConfig, base: Path) -> Iterator[Engine | None]:
         raise LensError("train.vllm.mode 'server' needs a GPU: TRL's client moves weights with NCCL; use 'colocate'")
     from lens_core.rollout.vllm_engine import VllmEngine
 
-    engine = VllmEngine(base)
+    engine = VllmEngine(base, longest_prompt + config.max_new_tokens)
     try:
         yield engine
     finally:

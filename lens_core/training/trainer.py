@@ -106,6 +106,9 @@ class LensTrainer(CheckpointMixin, GRPOTrainer):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        if self.use_vllm and self.vllm_mode == "colocate":
+            # It shares this process's random generators, and has reset them as it started, whatever args.seed is.
+            set_seed(self.args.seed, device_specific=True)
         if lens is not None and estimator is not None:
             raise ValueError("pass either lens or estimator, not both")
         self.lens = LensConfig() if lens is None else lens
@@ -123,7 +126,6 @@ class LensTrainer(CheckpointMixin, GRPOTrainer):
         self._drawn: Sampled | None = None
         self._resample_draws = self._skipped_steps = self._skipped_in_a_row = self._failed_saves = 0
         self._loss_is_finite = True
-        self._vllm_is_seeded = False
         self._engine_step = -1  # of the weights that the engine has
 
     def _check_arguments(self) -> None:
@@ -155,8 +157,8 @@ class LensTrainer(CheckpointMixin, GRPOTrainer):
             drawn = self._sample_with_engine(self.engine, prompt_ids)
             return drawn.token_ids, drawn.logprobs
         call = partial(super()._generate_single_turn, prompt_ids, images, multimodal_fields, *args, **kwargs)
-        if self.use_vllm:
-            self._seed_vllm()
+        if self.use_vllm and self.vllm_mode == "server":
+            self._seed_vllm_server()
         if self.use_vllm or self.use_transformers_continuous_batching:
             return call()
         decoder = _causal_lm(self.accelerator.unwrap_model(self.model))
@@ -169,26 +171,16 @@ class LensTrainer(CheckpointMixin, GRPOTrainer):
             completion_ids, _ = call()
         return completion_ids, recorder.rows(completion_ids)
 
-    def _seed_vllm(self) -> None:
-        """Make vLLM's draws depend on `args.seed`, which TRL does not pass on.
-
-        A colocated engine shares this process's random generators, and has reset them as it started: they are seeded
-        again before its first draw. A server draws a whole group for a request and takes a seed with it.
-        """
-        if self.vllm_mode == "server":
-            if "seed" not in (self.args.generation_kwargs or {}):
-                seed = self.args.seed * 1_000_003 + self.state.global_step
-                self.vllm_generation.generation_kwargs["seed"] = seed
-        elif not self._vllm_is_seeded:
-            set_seed(self.args.seed, device_specific=True)
-            self._vllm_is_seeded = True
+    def _seed_vllm_server(self) -> None:
+        """TRL passes no seed on: a server draws a whole group for a request, and takes a seed with it."""
+        if "seed" not in (self.args.generation_kwargs or {}):
+            self.vllm_generation.generation_kwargs["seed"] = _next_seed()
 
     def _sample_with_engine(self, engine: Engine, prompt_ids: list[list[int]]) -> Sampled:
         if self._engine_step != self.state.global_step:
             self._send_weights(engine)
-        seed = int(torch.randint(2**31, ()).item())  # from the run's own random stream: resumed runs draw the same
         sampling = SamplingConfig(temperature=self.temperature, max_new_tokens=self.max_completion_length)
-        return engine.sample_ids(prompt_ids, sampling, seed)
+        return engine.sample_ids(prompt_ids, sampling, _next_seed())
 
     def _send_weights(self, engine: Engine) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -532,6 +524,11 @@ class LensTrainer(CheckpointMixin, GRPOTrainer):
                 f"{self._skipped_in_a_row} steps in a row had no finite loss or gradient ({diagnosis}). Checkpoints "
                 "are from before: lower the learning rate or max_grad_norm, or look at the rewards, and resume"
             )
+
+
+def _next_seed() -> int:
+    """From the run's own random stream: another one every time, and the same ones in a resumed run."""
+    return int(torch.randint(2**31, ()).item())
 
 
 def _causal_lm(model: Any) -> PreTrainedModel:

@@ -198,27 +198,38 @@ class VllmGeneration:
         pass
 
     def generate(self, prompts: list[list[int]], **_: Any) -> tuple[Any, ...]:
-        self.seeds.append((self.generation_kwargs.get("seed"), torch.rand(()).item()))
+        self.seeds.append(self.generation_kwargs["seed"])
         return None, [[2, 3]] * len(prompts), [[[-1.0], [-2.0]]] * len(prompts), None
 
 
-def vllm_seeds(folder: Path, mode: str, seed: int) -> list[Any]:
-    trainer = build(LensTrainer, folder, config={"seed": seed})
-    trainer.use_vllm, trainer.vllm_mode, trainer._last_loaded_step = True, mode, -1
-    trainer.vllm_generation = VllmGeneration()
-    torch.manual_seed(0)  # what a colocated engine does as it starts, whatever args.seed is
-    for trainer.state.global_step in (0, 1):
-        trainer._generate_single_turn([[5, 6]] * GROUP, None, {}, GROUP)
-    return trainer.vllm_generation.seeds
+def test_seed_reaches_a_vllm_server_anew_with_every_request(tmp_path: Path) -> None:
+    def seeds(seed: int) -> list[Any]:
+        trainer = build(LensTrainer, tmp_path, config={"seed": seed})
+        trainer.use_vllm, trainer.vllm_mode, trainer._last_loaded_step = True, "server", -1
+        trainer.vllm_generation = VllmGeneration()
+        for _ in range(2):
+            trainer._generate_single_turn([[5, 6]] * GROUP, None, {}, GROUP)
+        return trainer.vllm_generation.seeds
+
+    assert seeds(7) == seeds(7)
+    assert len({*seeds(7), *seeds(8)}) == 4
 
 
-@pytest.mark.parametrize("mode", ["colocate", "server"])
-def test_seed_reaches_vllm(tmp_path: Path, mode: str) -> None:
-    one, again, other = (vllm_seeds(tmp_path, mode, seed) for seed in (7, 7, 8))
-    part = 0 if mode == "server" else 1  # with the request, or in the generator that both share
-    drawn = [[seeds[part] for seeds in run] for run in (one, again, other)]
-    assert drawn[0] == drawn[1]
-    assert len({*drawn[0], *drawn[2]}) == 4  # another draw for every step and seed
+def test_seed_reaches_a_colocated_vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = GRPOTrainer.__init__
+
+    def with_vllm(self: GRPOTrainer, *args: Any, **kwargs: Any) -> None:
+        whole(self, *args, **kwargs)
+        self.use_vllm, self.vllm_mode = True, "colocate"
+        torch.manual_seed(0)  # what a colocated engine does as it starts, whatever args.seed is
+
+    monkeypatch.setattr(GRPOTrainer, "__init__", with_vllm)
+
+    def draw(seed: int) -> float:
+        build(LensTrainer, tmp_path, config={"seed": seed})
+        return torch.rand(()).item()
+
+    assert draw(7) == draw(7) != draw(8)
 
 
 UPGRADE = "TRL has changed under LensTrainer: read its release notes and adapt lens_core/training"
