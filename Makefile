@@ -50,5 +50,6 @@ $(VENV)/vllm-ready: requirements-vllm.txt $(VENV)/ready
 # verl pins other versions than we do, and is only tested against: it gets a folder of its own.
 $(VENV)/verl/ready: requirements-verl.txt $(VENV)/ready
 	@echo "Setting up verl for its tests (once, under a minute)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/verl --requirement requirements-verl.txt
+	@rm -rf $(VENV)/verl
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $(VENV)/verl --requirement requirements-verl.txt
 	@touch $@

@@ -14,7 +14,9 @@ What each makes of a group without a right answer, and of one without a wrong an
 Every estimator is called as `estimator(rewards, confidences, entropies, **parameters)` and returns what multiplies the
 policy gradient: rewards [P, G], NaN where ungraded (out of every statistic, advantage 0); confidences [P, G] in (0, 1];
 entropies [P, G, T] in nats of the distributions that tokens were drawn from, NaN where no token counts, or None for
-estimators that are not marked `token_level`. No gradient flows through anything here.
+estimators that are not marked `token_level`. The result has the rewards' float type, at least float32. Where answers
+are compared, groups with fewer than two graded ones get 0. No gradient flows through anything here. A wrong argument or
+parameter is a ValueError that names it.
 
 Dimensions: P prompts (groups), G answers in a group, T completion tokens.
 """
@@ -23,8 +25,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
+from numbers import Integral, Real
 from typing import Any, Literal
 
 import torch
@@ -43,9 +47,9 @@ def token_level(estimator: Estimator) -> Estimator:
 
 def needs_entropies(estimator: Estimator) -> bool:
     """Whether `estimator`, or the function that a `functools.partial` of it calls, is marked `token_level`."""
-    while isinstance(estimator, partial):
-        estimator = estimator.func
-    return getattr(estimator, "needs_entropies", False)
+    if getattr(estimator, "needs_entropies", False):
+        return True
+    return isinstance(estimator, partial) and needs_entropies(estimator.func)
 
 
 @torch.no_grad()
@@ -53,11 +57,11 @@ def grpo(rewards: Tensor, confidences: Tensor, entropies: Tensor | None, *, eps:
     """Group-normalised reward: (r_i - mean r) / (std r + eps), std with ddof = 1 (arXiv 2402.03300, sec. 4.1.2).
 
     Returns:
-        [P, G]; 0 in groups whose rewards are equal.
+        [P, G]; 0 all over groups whose rewards are equal, all wrong or all right.
     """
-    _require("eps", eps, eps > 0, "> 0")
+    _require_positive("eps", eps)
     values, graded = _rewards(rewards, confidences)
-    return _where_comparable(normalised(values, graded, eps), graded)
+    return torch.where(_comparable(graded), normalised(values, graded, eps), 0.0)
 
 
 @torch.no_grad()
@@ -66,16 +70,19 @@ def dr_grpo(rewards: Tensor, confidences: Tensor, entropies: Tensor | None) -> T
     (arXiv 2503.20783, sec. 3.2). Its other half, no division by the answer's length, is `loss_type: dr_grpo`.
 
     Returns:
-        [P, G]; 0 in groups whose rewards are equal.
+        [P, G]; 0 all over groups whose rewards are equal, all wrong or all right.
     """
     values, graded = _rewards(rewards, confidences)
-    return _where_comparable(normalised(values, graded, None), graded)
+    return torch.where(_comparable(graded), normalised(values, graded, None), 0.0)
 
 
 @torch.no_grad()
 def dapo(rewards: Tensor, confidences: Tensor, entropies: Tensor | None, *, eps: float = 1e-4) -> Tensor:
     """GRPO's advantage (arXiv 2503.14476); what DAPO adds is around it: `informative` groups only
     (`resample_rounds`), a higher upper clip (`clip_high`), a token-level loss (`loss_type: dapo`).
+
+    Returns:
+        [P, G]; 0 all over groups whose rewards are equal, all wrong or all right.
     """
     return grpo(rewards, confidences, entropies, eps=eps)
 
@@ -99,15 +106,17 @@ def nsr(
 ) -> Tensor:
     """Negative sample reinforcement: -1 for a wrong answer, `positive_weight` for a right one, no baseline.
 
-    0 is NSR, 0.1 the paper's W-REINFORCE, 1 plain REINFORCE (arXiv 2506.01347, sec. 3 and 5).
+    0 is NSR, 0.1 the paper's W-REINFORCE, 1 plain REINFORCE (arXiv 2506.01347, sec. 2.2 and 5). Rewards count as right
+    above `success_threshold`.
 
     Returns:
-        [P, G]; -1 all over a group without a right answer, since nothing is compared within a group.
+        [P, G]; -1 all over an all-wrong group, `positive_weight` all over an all-right one. Nothing is compared within
+        a group, so that one graded answer is enough.
     """
-    _require("positive_weight", positive_weight, 0 <= positive_weight <= 1, "in [0, 1]")
-    values, graded = _rewards(rewards, confidences)
-    weight = torch.where(values > success_threshold, torch.full_like(values, positive_weight), -1.0)
-    return torch.where(graded, weight, 0.0)
+    _require("positive_weight", positive_weight, lambda weight: 0 <= weight <= 1, "in [0, 1]")
+    right, graded = _successes(rewards, confidences, success_threshold)
+    weight = rewards.new_full(rewards.shape, -1.0, dtype=_result_type(rewards)).masked_fill(right, positive_weight)
+    return weight.masked_fill(~graded, 0.0)
 
 
 @torch.no_grad()
@@ -119,19 +128,22 @@ def ngrpo(
     best_reward: float = 1.0,
     eps: float = 1e-6,
 ) -> Tensor:
-    """Negative-enhanced GRPO: one virtual answer of the best reward joins mean and std (arXiv 2509.18851).
+    """Negative-enhanced GRPO: one virtual answer of the best possible reward joins mean and std (arXiv 2509.18851).
 
-    (r_i - mean(r u {1})) / (std(r u {1}) + eps), which is -1 / sqrt(G + 1) all over a group without a right answer.
-    Groups in which all answers have the best reward are filtered: 0.
+    (r_i - mean(r u {best})) / (std(r u {best}) + eps), std with ddof = 1. A group that exceeds `best_reward` shows that
+    more is possible: its own maximum is then the virtual answer's.
+
+    Returns:
+        [P, G]; -1 / sqrt(G + 1) all over an all-wrong group. Groups in which every answer has the best reward are
+        filtered by the paper: 0.
     """
-    _require("best_reward", best_reward, best_reward > 0, "> 0")
-    _require("eps", eps, eps > 0, "> 0")
+    _require_positive("best_reward", best_reward)
+    _require_positive("eps", eps)
     values, graded = _rewards(rewards, confidences)
-    virtual = values.new_full((len(values), 1), best_reward)
-    joined = normalised(
-        torch.cat([values, virtual], dim=1), torch.cat([graded, torch.ones_like(virtual, dtype=torch.bool)], dim=1), eps
-    )
-    return _where_comparable(joined[:, :-1], graded)
+    virtual = values.masked_fill(~graded, best_reward).amax(dim=1, keepdim=True).clamp(min=best_reward)
+    joined = torch.cat([values, virtual], dim=1)
+    counted = torch.cat([graded, torch.ones_like(virtual, dtype=torch.bool)], dim=1)
+    return torch.where(_comparable(graded), normalised(joined, counted, eps)[:, :-1], 0.0)
 
 
 @token_level
@@ -146,27 +158,22 @@ def rl_zvp(
     success_threshold: float = 0.0,
 ) -> Tensor:
     """RL with zero-variance prompts: GRPO where rewards differ; elsewhere each token by its entropy H_it
-    (arXiv 2509.21880).
+    (arXiv 2509.21880, eq. 5).
 
     All right: alpha H_it, more for the tokens that were uncertain. All wrong: -alpha (max_k H_ik - H_it), least for
-    them, so that exploration is not punished.
+    them, so that exploration is not punished. Equal rewards count as right above `success_threshold`.
 
     Returns:
         [P, G, T]; 0 where no token counts.
     """
-    _require("alpha", alpha, alpha >= 0, ">= 0")
-    if entropies is None:
-        raise ValueError("entropies is None: rl_zvp weighs tokens by the entropy that they were drawn with")
-    if entropies.dim() != 3 or entropies.shape[:2] != rewards.shape:
-        raise ValueError(f"entropies {tuple(entropies.shape)} must be [P, G, T] for rewards {tuple(rewards.shape)}")
-    values, graded = _rewards(rewards, confidences)
+    _require("alpha", alpha, lambda value: value >= 0, ">= 0")
     mixed = grpo(rewards, confidences, None, eps=eps).unsqueeze(2)
-    right = (values > success_threshold).unsqueeze(2)
-    counted = ~entropies.isnan()
-    entropy_PGT = entropies.masked_fill(~counted, 0.0).to(values.dtype)
-    shaped = alpha * torch.where(right, entropy_PGT, entropy_PGT - entropy_PGT.amax(dim=2, keepdim=True))
+    right, graded = _successes(rewards, confidences, success_threshold)
+    entropy_PGT, counted = _entropies(entropies, mixed)
+    sure_PGT = entropy_PGT - entropy_PGT.amax(dim=2, keepdim=True)
+    shaped = alpha * torch.where(right.unsqueeze(2), entropy_PGT, sure_PGT)
     by_token = torch.where(informative(rewards).view(-1, 1, 1), mixed, shaped)
-    return torch.where(counted & graded.unsqueeze(2), by_token, 0.0)
+    return torch.where(counted & _comparable(graded).unsqueeze(2), by_token, 0.0)
 
 
 @torch.no_grad()
@@ -179,40 +186,45 @@ def pass_at_k(
     success_threshold: float = 0.0,
 ) -> Tensor:
     """Pass@k as the reward: each answer's mean z-score over all groups of k answers that it is part of
-    (arXiv 2508.10751, the analytical form).
+    (arXiv 2508.10751, sec. 2.4, eq. 11 to 15).
 
     With N answers, W of them wrong: R = 1 - C(W, k) / C(N, k), s = sqrt(R (1 - R)); a right answer gets (1 - R) / s, a
-    wrong one (1 - R - C(W - 1, k - 1) / C(N - 1, k - 1)) / s. Rewards count as right above `success_threshold`.
+    wrong one (1 - R - C(W - 1, k - 1) / C(N - 1, k - 1)) / s. Only right or wrong matters: real-valued rewards count as
+    right above `success_threshold`.
 
     Returns:
-        [P, G]; 0 in groups without a right answer, where any k answers hold a right one, or with fewer than k graded.
+        [P, G]; 0 all over an all-wrong or all-right group, as over every other one where s = 0 (any k answers hold a
+        right one) and over those with fewer than k graded answers.
     """
-    _require("k", k, k >= 1, ">= 1")
-    values, graded = _rewards(rewards, confidences)
-    right = (values > success_threshold) & graded
+    _require("k", k, lambda value: isinstance(value, Integral) and value >= 1, "a whole number >= 1")
+    right, graded = _successes(rewards, confidences, success_threshold)
     answers = graded.sum(dim=1, keepdim=True).double()
     wrong = answers - right.sum(dim=1, keepdim=True)
-    all_wrong = _choose_ratio(wrong, answers, k)
-    mean, spread = 1 - all_wrong, (all_wrong * (1 - all_wrong)).sqrt()
+    all_wrong = _choose_ratio(wrong, answers, k)  # 1 - R, without the rounding of 1 - (1 - x)
+    spread = (all_wrong * (1 - all_wrong)).sqrt()
     others_wrong = _choose_ratio(wrong - 1, answers - 1, k - 1)
-    advantage = torch.where(right, 1 - mean, 1 - mean - others_wrong) / spread
-    defined = graded & (spread > 0) & (answers >= k)
-    return torch.where(defined, advantage, 0.0).to(values.dtype)
+    advantage = torch.where(right, all_wrong, all_wrong - others_wrong) / spread
+    defined = _comparable(graded) & (spread > 0) & (answers >= k)
+    return torch.where(defined, advantage, 0.0).to(_result_type(rewards))
 
 
 @torch.no_grad()
 def max_rl(rewards: Tensor, confidences: Tensor, entropies: Tensor | None, *, eps: float = 1e-6) -> Tensor:
-    """Divided by the mean instead of the std: (r_i - mean r) / (mean r + eps), the gradient of log Pass@1 as far as
-    G answers show it. Rewards must not be negative.
+    """Maximum-likelihood RL: (r_i - mean r) / (mean r + eps), the gradient of log Pass@1 as far as G answers show it
+    (arXiv 2602.02710; eps as in the authors' code).
 
     Returns:
-        [P, G]; 0 in groups whose rewards are equal.
+        [P, G]; 0 all over groups whose rewards are equal, all wrong or all right.
+
+    Raises:
+        ValueError: if a reward is negative, since their mean divides.
     """
-    _require("eps", eps, eps > 0, "> 0")
+    _require_positive("eps", eps)
     values, graded = _rewards(rewards, confidences)
     if (values < 0).any():
         raise ValueError("rewards holds a negative value; max_rl divides by their mean and needs rewards >= 0")
-    return _where_comparable(normalised(values, graded, None) / (group_mean(values, graded) + eps), graded)
+    relative = normalised(values, graded, None) / (group_mean(values, graded) + eps)
+    return torch.where(_comparable(graded), relative, 0.0)
 
 
 @torch.no_grad()
@@ -231,19 +243,23 @@ def lens(
     eps: float = 1e-4,
     success_threshold: float = 0.0,
 ) -> Tensor:
-    """LENS (arXiv 2510.08696): `objective.advantages` with a LensConfig of these parameters."""
+    """LENS (arXiv 2510.08696): `objective.advantages` with a LensConfig of these parameters.
+
+    Returns:
+        [P, G]; alpha (r~_i - mean r~) in an all-wrong group, 0 in an all-right one.
+    """
     config = LensConfig(
-        alpha,
-        margin,
-        scale,
-        negative_scale,
-        variant,
-        difficulty_from,
-        negative_normalisation,
-        eps,
-        success_threshold,
+        alpha=alpha,
+        margin=margin,
+        scale=scale,
+        negative_scale=negative_scale,
+        variant=variant,
+        difficulty_from=difficulty_from,
+        negative_normalisation=negative_normalisation,
+        eps=eps,
+        success_threshold=success_threshold,
     )
-    return advantages(rewards, confidences, config)
+    return advantages(rewards.to(_result_type(rewards)), confidences, config)
 
 
 ESTIMATORS: dict[str, Estimator] = {
@@ -255,57 +271,95 @@ def find_estimator(name: str) -> Estimator:
     """An estimator of ESTIMATORS by its name, or a function of one's own as `package.module:function`.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is none, on one line.
     """
     if name in ESTIMATORS:
         return ESTIMATORS[name]
-    module, separator, attribute = name.partition(":")
-    if not separator:
+    module, _, attribute = name.partition(":")
+    if not (module and attribute):
         raise ValueError(
             f"{name!r} is no objective; choose from {', '.join(ESTIMATORS)}, or give a function of your own as "
             "package.module:function"
         )
     try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"objective {name!r} cannot be imported: {error}") from error
+        found = getattr(importlib.import_module(module), attribute, None)
+    except Exception as error:  # whatever a module of the user's raises while it runs
+        raise ValueError(f"objective {name!r} cannot be imported: {_described(error)}") from error
+    if found is None:
+        raise ValueError(f"objective {name!r} is not there: module {module!r} has no {attribute!r}")
     if not callable(found):
         raise ValueError(f"objective {name!r} is a {type(found).__name__}, not a function")
     return found
 
 
 def check_parameters(estimator: Estimator, parameters: Mapping[str, Any]) -> None:
-    """Try `estimator` with `parameters` on two small groups, before any work.
+    """Try `estimator` with `parameters` on a mixed and an all-wrong group, as a training calls it, before any work.
 
     Raises:
-        ValueError: naming the parameter that it does not take or refuses, or the shape that it returns.
+        ValueError: naming the parameter that it does not take or refuses, or what is wrong with the result.
     """
-    accepted = inspect.signature(estimator).parameters.values()
-    names = [parameter.name for parameter in accepted if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
-    any_name = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in accepted)
+    _refuse_unknown(estimator, parameters)
+    rewards = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    entropies = torch.tensor([[[0.5, 1.0, 0.25], [2.0, 0.5, torch.nan]]] * 2) if needs_entropies(estimator) else None
+    try:
+        result = estimator(rewards, torch.tensor([[0.5, 0.25]] * 2), entropies, **parameters)
+    except ValueError:
+        raise
+    except Exception as error:
+        raise ValueError(f"with {dict(parameters)} the objective fails: {_described(error)}") from error
+    if not isinstance(result, Tensor):
+        raise ValueError(f"it returns a {type(result).__name__}; it must return a tensor [P, G] or [P, G, T]")
+    if result.shape != (2, 2) and (entropies is None or result.shape != entropies.shape):
+        raise ValueError(
+            f"it returns {tuple(result.shape)} for 2 groups of 2 answers; it must return [P, G], or with `token_level` "
+            "[P, G, T]"
+        )
+    if not result.isfinite().all():
+        raise ValueError("it returns NaN or infinite values; padded tokens (entropy NaN) and equal rewards must give 0")
+
+
+def _refuse_unknown(estimator: Estimator, parameters: Mapping[str, Any]) -> None:
+    accepted = list(inspect.signature(estimator).parameters.values())
+    after_inputs = [each for each in accepted[3:] if each.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    names = [each.name for each in accepted if each in after_inputs or each.kind is inspect.Parameter.KEYWORD_ONLY]
+    any_name = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in accepted)
     unknown = sorted(parameters.keys() - set(names))
     if unknown and not any_name:
         raise ValueError(f"unknown parameters {unknown}; choose from {', '.join(names) if names else 'none'}")
-    rewards, confidences = torch.tensor([[1.0, 0.0], [0.0, 0.0]]), torch.tensor([[0.5, 0.25], [0.5, 0.25]])
-    try:
-        result = estimator(rewards, confidences, torch.ones(2, 2, 3), **parameters)
-    except TypeError as error:
-        raise ValueError(str(error)) from error
-    if result.shape not in ((2, 2), (2, 2, 3)):
-        raise ValueError(
-            f"it returns {tuple(result.shape)} for 2 groups of 2 answers; it must return [P, G] or [P, G, T]"
-        )
+
+
+def _result_type(rewards: Tensor) -> torch.dtype:
+    return torch.promote_types(rewards.dtype, torch.float32)
 
 
 def _rewards(rewards: Tensor, confidences: Tensor) -> tuple[Tensor, Tensor]:
     """`(rewards with 0 where ungraded, graded)` of any finite rewards."""
     values, _, graded = checked(rewards, confidences, any_range=True)
-    return values, graded
+    return values.to(_result_type(rewards)), graded
 
 
-def _where_comparable(values: Tensor, graded: Tensor) -> Tensor:
-    """`values` of graded answers in groups with at least two of them; 0 elsewhere."""
-    return torch.where(graded & (graded.sum(dim=1, keepdim=True) >= 2), values, 0.0)
+def _successes(rewards: Tensor, confidences: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+    """`(graded and above the threshold, graded)`."""
+    _require("success_threshold", threshold, lambda _: True, "a finite number")
+    values, graded = _rewards(rewards, confidences)
+    return (values > threshold) & graded, graded
+
+
+def _entropies(entropies: Tensor | None, answers: Tensor) -> tuple[Tensor, Tensor]:
+    """`(entropies with 0 where no token counts, where one counts)`, for `answers` [P, G, 1] and in their type."""
+    if entropies is None:
+        raise ValueError("entropies is None; rl_zvp weighs tokens by the entropy that they were drawn with")
+    if entropies.dim() != 3 or entropies.shape[:2] != answers.shape[:2]:
+        raise ValueError(f"entropies {tuple(entropies.shape)} must be [P, G, T] for rewards {tuple(answers.shape[:2])}")
+    if entropies.isinf().any():
+        raise ValueError("entropies holds an infinite value; use NaN where no token counts")
+    counted = ~entropies.isnan()
+    return entropies.masked_fill(~counted, 0.0).to(answers.dtype), counted
+
+
+def _comparable(graded: Tensor) -> Tensor:
+    """[P, G], True for graded answers in groups with at least two of them."""
+    return graded & (graded.sum(dim=1, keepdim=True) >= 2)
 
 
 def _choose_ratio(part: Tensor, whole: Tensor, k: int) -> Tensor:
@@ -316,6 +370,17 @@ def _choose_ratio(part: Tensor, whole: Tensor, k: int) -> Tensor:
     return ratio
 
 
-def _require(name: str, value: float, holds: bool, allowed: str) -> None:
-    if not holds:
-        raise ValueError(f"{name} is {value}; it must be {allowed}")
+def _require_positive(name: str, value: float) -> None:
+    _require(name, value, lambda number: number > 0, "> 0")
+
+
+def _require(name: str, value: float, holds: Callable[[float], bool], allowed: str) -> None:
+    """Refuses what is no finite number (YAML reads 1e-6 as a text, and yes as a truth) and what does not hold."""
+    number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not (number and holds(value)):
+        raise ValueError(f"{name} is {value!r}; it must be {allowed}")
+
+
+def _described(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -13,15 +13,32 @@ ROOT = Path(__file__).resolve().parents[2]
 VERL = Path(os.environ.get("LENS_VERL", Path(sys.prefix) / "verl"))
 
 
-def test_estimator_works_inside_verl() -> None:
+def in_verl(*arguments: str) -> subprocess.CompletedProcess[str]:
     if not VERL.is_dir() and "CI" not in os.environ:
         pytest.skip("needs verl: run `make test`, or set LENS_VERL to the folder it is installed in")
     paths = os.pathsep.join([str(VERL), str(ROOT)])
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/integration/verl_inside.py"]
-    result = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, timeout=120
-    )
+    environment = {**os.environ, "PYTHONPATH": paths, "VERL_USE_EXTERNAL_PLUGINS": "none"}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def test_estimator_works_inside_verl() -> None:
+    result = in_verl("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/integration/verl_inside.py")
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-2000:]
+
+
+LATE = """
+from verl.trainer.ppo import ray_trainer
+from verl.trainer.ppo.v1 import utils
+plain = ray_trainer.compute_advantage
+import lens_core.integrations.verl
+assert ray_trainer.compute_advantage.__wrapped__ is utils.compute_advantage.__wrapped__ is plain
+"""
+
+
+def test_trainers_imported_before_it_lend_the_batch_too() -> None:
+    result = in_verl("-c", LATE)
+    assert result.returncode == 0, result.stderr[-2000:]
 
 
 def test_missing_verl_is_named_with_the_remedy() -> None:

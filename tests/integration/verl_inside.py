@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from verl import DataProto
 from verl.trainer.ppo import core_algos
@@ -108,6 +110,46 @@ def test_ungraded_answer_leaves_its_group() -> None:
     assert not got[5].any()
     expected = advantages(REWARDS[[0, 2]][None], torch.tensor([[0.9, 0.5]]), LensConfig())[0]
     torch.testing.assert_close(got[[0, 2], 0], expected)
+
+
+def test_answer_without_a_counted_token_leaves_its_group() -> None:
+    data = batch(rollout_log_probs=logprobs(*SURE))
+    data.batch["response_mask"][5] = 0  # as verl's rejection sampling leaves it
+    got = computed(data)
+    assert not got[5].any()
+    expected = advantages(REWARDS[[0, 2]][None], torch.tensor([[0.9, 0.5]]), LensConfig())[0]
+    torch.testing.assert_close(got[[0, 2], 0], expected)
+
+
+def test_nan_logprobs_of_a_graded_answer_are_refused() -> None:
+    sure = logprobs(*SURE)
+    sure[0, 1] = torch.nan
+    with pytest.raises(LensError, match="graded answer are NaN"):
+        computed(batch(rollout_log_probs=sure))
+
+
+def test_reward_out_of_range_names_the_group() -> None:
+    data = batch(rollout_log_probs=logprobs(*SURE))
+    data.batch["token_level_rewards"][1, 1] = -1.0
+    with pytest.raises(LensError, match=r"group b: rewards must lie in \[0, 1\]"):
+        computed(data)
+
+
+def test_estimator_outside_compute_advantage_is_refused() -> None:
+    with pytest.raises(LensError, match="sees no batch"):
+        integration.lens_advantage(torch.zeros(2, 1), torch.ones(2, 1), ["a", "a"])
+
+
+def test_command_line_of_the_documentation_is_verls() -> None:
+    folder = str(Path(core_algos.__file__).parents[1] / "config")
+    variable = "ray_kwargs.ray_init.runtime_env.env_vars.VERL_USE_EXTERNAL_MODULES"
+    module = "lens_core.integrations.verl"
+    overrides = ["algorithm.adv_estimator=lens", "+algorithm.lens.alpha=0.5", f"+{variable}={module}"]
+    with initialize_config_dir(folder, version_base=None):
+        config = compose("ppo_trainer", overrides=overrides)
+    got = compute_advantage(batch(old_log_probs=logprobs(*SURE)), "lens", config=config.algorithm).batch["advantages"]
+    assert got[4, 0].item() == pytest.approx(3 / 28, abs=1e-6)  # twice alpha, twice 3/56
+    assert OmegaConf.select(config, variable) == module
 
 
 @pytest.mark.parametrize(

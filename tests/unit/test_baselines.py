@@ -65,6 +65,12 @@ def test_ngrpo_negative_group_of_sixteen_gets_minus_one_over_root_seventeen() ->
     assert round(float(got[0, 0]), 4) == -0.2425
 
 
+def test_ngrpo_virtual_answer_is_as_good_as_the_best_one_seen() -> None:
+    # {2, 0} and a virtual 2: mean 4/3, deviations 2/3, -4/3, 2/3; variance (4 + 16 + 4) / 9 / 2 = 4/3
+    root = math.sqrt(4 / 3)
+    assert close(run(ngrpo, [2.0, 0.0], eps=1e-12), [[2 / 3 / root, -4 / 3 / root]])
+
+
 def test_ngrpo_mixed_and_positive_groups() -> None:
     # {1, 0, 0, 0} and a virtual 1: mean 2/5; variance (2 * 9/25 + 3 * 4/25) / 4 = 0.3
     root = math.sqrt(0.3)
@@ -210,12 +216,17 @@ def test_all_right_group_gets_nothing(name: str) -> None:
     [
         (nsr, {"positive_weight": -1}, r"positive_weight is -1; it must be in \[0, 1\]"),
         (grpo, {"eps": 0}, "eps is 0; it must be > 0"),
-        (pass_at_k, {"k": 0}, "k is 0; it must be >= 1"),
+        (pass_at_k, {"k": 2.5}, "k is 2.5; it must be a whole number"),
+        (grpo, {"eps": "1e-6"}, "eps is '1e-6'; it must be > 0"),
+        (pass_at_k, {"k": 0}, "k is 0; it must be a whole number >= 1"),
         (ngrpo, {"best_reward": 0.0}, "best_reward is 0.0"),
         (rl_zvp, {"alpha": -0.1}, "alpha is -0.1"),
         (lens, {"alpha": -1}, "alpha is -1"),
         (grpo, {"epsilon": 1}, r"unknown parameters \['epsilon'\]; choose from eps"),
         (dr_grpo, {"eps": 1}, r"unknown parameters \['eps'\]; choose from none"),
+        (lambda r, c, e: r / 0, {}, "it returns NaN or infinite values"),
+        (lambda r, c, e: 1 / 0, {}, "the objective fails: ZeroDivisionError: division by zero"),
+        (lambda r, c, e: r.tolist(), {}, "it returns a list; it must return a tensor"),
         (lambda r, c, e: r.sum(), {}, r"it returns \(\) for 2 groups of 2 answers"),
     ],
 )
@@ -233,8 +244,8 @@ def test_good_parameters_pass() -> None:
     ("name", "message"),
     [
         ("gpro", "'gpro' is no objective; choose from lens, grpo"),
-        ("no_such_package:f", "cannot be imported: No module named 'no_such_package'"),
-        ("math:no_such_function", "cannot be imported: module 'math' has no attribute"),
+        ("no_such_package:f", "cannot be imported: ModuleNotFoundError: No module named 'no_such_package'"),
+        ("math:no_such_function", "is not there: module 'math' has no 'no_such_function'"),
         ("math:pi", "is a float, not a function"),
     ],
 )
