@@ -5,10 +5,11 @@
     python -m benchmarks.step --ablation     what each way of saving work contributes
 
 The trainers share policy, prompts, seeds and rewards, and since the learning rate is 0, the completions too (they are
-compared). They take their steps strictly in turn, and every ratio is the median over pairs of equal steps, so that a
-machine that speeds up or slows down does so for all. Two workloads: the demo's policy on the ladder (8 prompts x 16
-answers of at most 64 tokens), and an untrained Qwen2 of 50 M parameters (answers of at most 256 tokens, which it ends
-with a probability of one in its vocabulary, so that lengths are spread as they are in real runs).
+compared). Each has a process of its own; they take their steps strictly in turn, and every ratio is the median over
+pairs of equal steps, so that a machine that speeds up or slows down does so for all. Two workloads: the demo's policy
+on the ladder (8 prompts x 16 answers of at most 64 tokens), and an untrained Qwen2 of 50 M parameters (answers of at
+most 256 tokens, which it ends with a probability of one in its vocabulary, so that lengths are spread as they are in
+real runs).
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ import argparse
 import ctypes
 import hashlib
 import json
+import multiprocessing
 import os
 import platform
 import statistics
 import tempfile
-import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from importlib import resources
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,7 @@ GRPO, LENS = LensConfig(variant="off"), LensConfig()
 ALL_ROWS = EconomyConfig(skip_zero_advantages=False)
 Variant = dict[str, Any]
 """Arguments of LensTrainer; TRL's own trainer where there are none."""
-TRL, OURS, OURS_LENS = "TRL GRPOTrainer", "LensTrainer, GRPO", "LensTrainer, LENS"
-EQUAL_GRPO, EQUAL_LENS = "LensTrainer, GRPO, every row", "LensTrainer, LENS, every row"
-_M_ARENA_MAX = -8  # malloc.h
+TRL, OURS = "TRL GRPOTrainer", "LensTrainer, GRPO"
 PARTS = ("generate", "grade", "log-probabilities", "backward", "optimiser")
 
 
@@ -99,64 +98,37 @@ class Measured:
     completions: list[tuple[int, ...]] = field(default_factory=list)
 
 
-class Turns:
-    """Lets trainers in several threads take their steps strictly in turn, each timed from its start to the next one's.
+class Turn(TrainerCallback):
+    """In a trainer's process: takes a step when the main process says so, and tells it what the step took.
 
-    Step `i` starts from seed `i` in all of them, so that they sample the same completions. The first step is the one
+    Step `i` starts from seed `i` in all trainers, so that they sample the same completions. The first step is the one
     whose memory is measured.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self._condition = threading.Condition()
-        self._order = list(names)
-        self._turn = names[0]
-        self.measured = {name: Measured() for name in names}
-
-    def wait(self, name: str) -> None:
-        with self._condition:
-            self._condition.wait_for(lambda: self._turn in (name, None))
-
-    def give_up(self, name: str) -> None:
-        with self._condition:
-            self._turn = self._order[(self._order.index(name) + 1) % len(self._order)]
-            self._condition.notify_all()
-
-
-class Turn(TrainerCallback):
-    def __init__(self, turns: Turns, name: str) -> None:
-        self._turns, self._name = turns, name
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
         self._start: float | None = None
         self._memory = 0
         self.parts: dict[str, float] = defaultdict(float)
-
-    def on_train_begin(self, *_: Any, **__: Any) -> None:
-        self._turns.wait(self._name)
+        self.completions: list[tuple[int, ...]] = []
 
     def on_step_begin(self, args: Any, state: TrainerState, *_: Any, **__: Any) -> None:
         self._end_step()
-        if self._start is not None:
-            self._turns.give_up(self._name)
-            self._turns.wait(self._name)
+        self._pipe.recv()
         torch.manual_seed(state.global_step)
         self.parts.clear()
-        if state.global_step == 0:
-            self._memory = start_memory_peak()
+        self.completions.clear()
+        self._memory = start_memory_peak() if state.global_step == 0 else 0
         self._start = time.perf_counter()
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
         self._end_step()
-        self._turns.give_up(self._name)
 
     def _end_step(self) -> None:
-        if self._start is None:
-            return
-        measured = self._turns.measured[self._name]
-        measured.seconds.append(time.perf_counter() - self._start)
-        for part in PARTS:
-            measured.parts[part].append(self.parts[part])
-        if self._memory:
-            measured.memory_bytes = memory_peak() - self._memory
-            self._memory = 0
+        if self._start is not None:
+            seconds = time.perf_counter() - self._start
+            memory = memory_peak() - self._memory if self._memory else 0
+            self._pipe.send((seconds, [self.parts[part] for part in PARTS], memory, list(self.completions)))
 
 
 def start_memory_peak() -> int:
@@ -178,7 +150,7 @@ def _status(key: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
 
 
-def build(variant: Variant, name: str, workload: Workload, steps: int, turns: Turns, folder: Path) -> GRPOTrainer:
+def build(variant: Variant, workload: Workload, steps: int, turn: Turn, folder: Path) -> GRPOTrainer:
     model, tokenizer = workload.policy()
     dataset = Dataset.from_list(
         [{"prompt": format_prompt(p.prompt, tokenizer), "answer": p.answer} for p in ladder(40, seed=1)]
@@ -195,7 +167,6 @@ def build(variant: Variant, name: str, workload: Workload, steps: int, turns: Tu
         load_config("demo", [f"train.{key}={value}" for key, value in overrides.items()]).train, folder
     )
     config.learning_rate = 0.0
-    turn = Turn(turns, name)
     trainer = (LensTrainer if variant else GRPOTrainer)(
         model,
         reward_funcs=workload.reward,
@@ -206,11 +177,11 @@ def build(variant: Variant, name: str, workload: Workload, steps: int, turns: Tu
         **variant,
     )
     trainer.remove_callback(PrinterCallback)
-    _time_parts(trainer, turn, turns.measured[name])
+    _time_parts(trainer, turn)
     return trainer
 
 
-def _time_parts(trainer: GRPOTrainer, turn: Turn, measured: Measured) -> None:
+def _time_parts(trainer: GRPOTrainer, turn: Turn) -> None:
     """Adds up the seconds of each part of a step; the optimiser's are what a step spends outside of training_step."""
 
     def timed(owner: Any, method: str, part: str) -> None:
@@ -221,7 +192,7 @@ def _time_parts(trainer: GRPOTrainer, turn: Turn, measured: Measured) -> None:
             result = call(*args, **kwargs)
             turn.parts[part] += time.perf_counter() - start
             if method == "_generate_single_turn":
-                measured.completions += map(tuple, result[0])
+                turn.completions += map(tuple, result[0])
             return result
 
         setattr(owner, method, measure)
@@ -234,21 +205,34 @@ def _time_parts(trainer: GRPOTrainer, turn: Turn, measured: Measured) -> None:
     timed(trainer, "_clip_grad_norm", "optimiser")
 
 
+def train(variant: Variant, workload: Workload, steps: int, pipe: Connection) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        build(variant, workload, steps, Turn(pipe), Path(folder)).train()
+
+
 def measure(variants: Mapping[str, Variant], workload: Workload, steps: int, warm_up: int = 1) -> dict[str, Measured]:
-    """`steps` steps of each variant after `warm_up` that do not count."""
-    turns = Turns(list(variants))
-    # One heap for all threads, as a trainer alone in its process has it.
-    ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(len(variants)) as threads:
-        trainers = [
-            build(variant, name, workload, warm_up + steps, turns, Path(folder)) for name, variant in variants.items()
-        ]
-        for running in [threads.submit(trainer.train) for trainer in trainers]:
-            running.result()
-    for one in turns.measured.values():
-        one.seconds = one.seconds[warm_up:]
-        one.parts = {part: values[warm_up:] for part, values in one.parts.items()}
-    return turns.measured
+    """`steps` steps of each variant after `warm_up` that do not count, each variant in a process of its own."""
+    fork = multiprocessing.get_context("fork")  # imports are done once
+    pipes, processes = {}, []
+    for name, variant in variants.items():
+        pipes[name], theirs = fork.Pipe()
+        processes.append(fork.Process(target=train, args=(variant, workload, warm_up + steps, theirs)))
+        processes[-1].start()
+        theirs.close()  # so that a trainer that dies ends the wait for it
+    measured = {name: Measured() for name in variants}
+    for step in range(warm_up + steps):
+        for name in list(pipes)[:: 1 if step % 2 else -1]:  # whom a neighbour disturbs is not always the same one
+            pipes[name].send("go")
+            seconds, parts, memory, completions = pipes[name].recv()
+            measured[name].memory_bytes += memory
+            measured[name].completions += completions
+            if step >= warm_up:
+                measured[name].seconds.append(seconds)
+                for part, value in zip(PARTS, parts, strict=True):
+                    measured[name].parts[part].append(value)
+    for process in processes:
+        process.join()
+    return measured
 
 
 def ratio(measured: Mapping[str, Measured], over: str, under: str) -> float:
@@ -272,25 +256,23 @@ def print_table(title: str, workload: Workload, measured: Mapping[str, Measured]
         print(f"| {name} | {seconds:.3f} | {rows / seconds:.0f} | {one.memory_bytes / 2**20:.0f} | {parts} |")
 
 
-def compare(steps: int, large_steps: int, large: Workload) -> dict[str, float]:
-    """The tables of both workloads, and the figures of the last line."""
-    variants: dict[str, Variant] = {
-        TRL: {},
-        OURS: {"lens": GRPO},
-        OURS_LENS: {"lens": LENS},
-        EQUAL_GRPO: {"lens": GRPO, "economy": ALL_ROWS},
-        EQUAL_LENS: {"lens": LENS, "economy": ALL_ROWS},
-    }
-    demo = measure(variants, DEMO, steps)
+def compare(steps: int, large_steps: int, pairs: int, large: Workload) -> dict[str, float]:
+    """The tables, and the figures of the last line."""
+    ours: Variant = {"lens": GRPO}
+    demo = measure({TRL: {}, OURS: ours}, DEMO, steps)
     print_table("The demo's policy, 0.9 M parameters", DEMO, demo)
     # A first step is little slower than the others there, and each takes half a minute.
-    big = measure({TRL: {}, OURS: {"lens": GRPO}}, large, large_steps, warm_up=min(1, large_steps - 1))
+    big = measure({TRL: {}, OURS: ours}, large, large_steps, warm_up=min(1, large_steps - 1))
     print_table("Untrained Qwen2, 50 M parameters", large, big)
+    # The same rows for both: GRPO would skip negative groups. Many short steps, to see a difference of 1 %.
+    rows = {name: {"lens": lens, "economy": ALL_ROWS} for name, lens in (("GRPO", GRPO), ("LENS", LENS))}
+    short = replace(DEMO, prompts=2)
+    equal = measure(rows, short, pairs)
+    print_table("LENS beside GRPO, LensTrainer computing every row", short, equal)
     return {
         "speedup_vs_trl": ratio(demo, TRL, OURS),
         "speedup_vs_trl_50m": ratio(big, TRL, OURS),
-        "lens_over_grpo": ratio(demo, EQUAL_LENS, EQUAL_GRPO),
-        "lens_over_grpo_that_skips": ratio(demo, OURS_LENS, OURS),
+        "lens_over_grpo": ratio(equal, "LENS", "GRPO"),
         "peak_memory_ratio": demo[OURS].memory_bytes / demo[TRL].memory_bytes,
         "peak_memory_ratio_50m": big[OURS].memory_bytes / big[TRL].memory_bytes,
     }
@@ -315,14 +297,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=40, help="steps of each trainer on the demo's policy")
     parser.add_argument("--large-steps", type=int, default=5, help="steps of each trainer on the 50 M policy")
-    parser.add_argument("--quick", action="store_true", help="3 steps, and 1 step of a quarter of the size")
+    parser.add_argument("--pairs", type=int, default=300, help="steps of LENS, and of GRPO on the same rows")
+    parser.add_argument(
+        "--quick", action="store_true", help="3, 1 and 12 of them, and half the size and length at 50 M"
+    )
     parser.add_argument("--ablation", action="store_true", help="each technique off in its turn")
     arguments = parser.parse_args()
-    steps, large_steps = (3, 1) if arguments.quick else (arguments.steps, arguments.large_steps)
+    steps, large_steps, pairs = arguments.steps, arguments.large_steps, arguments.pairs
+    large = LARGE
+    if arguments.quick:
+        steps, large_steps, pairs, large = 3, 1, 12, replace(LARGE, prompts=1, max_new_tokens=128)
     disable_progress_bar()
     print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}")
-    large = replace(LARGE, prompts=1, group_size=4) if arguments.quick else LARGE
-    figures = (ablate if arguments.ablation else compare)(steps, large_steps, large)
+    figures = ablate(steps, large_steps, large) if arguments.ablation else compare(steps, large_steps, pairs, large)
     print()
     print(json.dumps({name: round(value, 4) for name, value in figures.items()}))
 
