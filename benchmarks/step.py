@@ -279,17 +279,31 @@ def compare(steps: int, large_steps: int, pairs: int, large: Workload) -> dict[s
 
 
 def ablate(steps: int, large_steps: int, large: Workload) -> dict[str, float]:
-    """A step without each technique, over a step with all of them."""
-    everything = "everything on"
+    """What a step, and the parts that the techniques aim at, take without each of them, over the same with all."""
     figures = {}
     for title, workload, count in (("demo", DEMO, steps), ("50m", large, large_steps)):
-        variants: dict[str, Variant] = {everything: {"lens": GRPO}}
+        print(f"\n{title}: without a technique / with all of them, medians of {count} pairs\n")
+        print("| without | step | generate | log-probabilities and backward |\n|---|---|---|---|")
         for name in EconomyConfig.model_fields:
-            variants[f"without {name}"] = {"lens": GRPO, "economy": EconomyConfig(**{name: False})}
-        measured = measure(variants, workload, count, warm_up=min(1, count - 1))
-        print_table(title, workload, measured)
-        for name in list(variants)[1:]:
-            figures[f"{title} {name}"] = ratio(measured, name, everything)
+            variants: dict[str, Variant] = {
+                "with": {"lens": GRPO},
+                "without": {"lens": GRPO, "economy": EconomyConfig(**{name: False})},
+            }
+            measured = measure(variants, workload, count)
+            figures[f"{title} without {name}"] = ratio(measured, "without", "with")
+            parts = [
+                statistics.median(without / all_on for without, all_on in zip(*part, strict=True))
+                for part in (
+                    [measured[variant].parts["generate"] for variant in ("without", "with")],
+                    [
+                        [sum(both) for both in zip(one.parts["log-probabilities"], one.parts["backward"], strict=True)]
+                        for one in (measured["without"], measured["with"])
+                    ],
+                )
+            ]
+            print(
+                f"| `{name}` | {figures[f'{title} without {name}']:.2f} | {parts[0]:.2f} | {parts[1]:.2f} |", flush=True
+            )
     return figures
 
 
@@ -297,7 +311,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=40, help="steps of each trainer on the demo's policy")
     parser.add_argument("--large-steps", type=int, default=5, help="steps of each trainer on the 50 M policy")
-    parser.add_argument("--pairs", type=int, default=300, help="steps of LENS, and of GRPO on the same rows")
+    parser.add_argument("--pairs", type=int, default=600, help="steps of LENS, and of GRPO on the same rows")
     parser.add_argument(
         "--quick", action="store_true", help="3, 1 and 12 of them, and half the size and length at 50 M"
     )

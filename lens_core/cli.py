@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
@@ -16,6 +16,7 @@ from lens_core.errors import LensError
 
 if TYPE_CHECKING:
     from lens_core.config import RunConfig
+    from lens_core.distributed.workers import Workers
     from lens_core.evaluation.records import PassKReport
     from lens_core.passk import Estimate
     from pipelines.launch import LocalRun
@@ -209,6 +210,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint in --output, in the same MLflow run.")
     ] = False,
+    workers: Annotated[
+        str, typer.Option(help="Processes of a Ray cluster: N, or MIN:MAX for as many as fit; 0: this process.")
+    ] = "0",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print configuration, batch arithmetic and memory; touch nothing.")
     ] = False,
@@ -244,8 +248,15 @@ def train(
             if not (resume and (data / SUMMARY_FILE).exists()):
                 stages.prepare(settings, data, tracking, display)
         start = stages.base(settings, folder / "base") if base is None else base
-        stages.train(settings, method, data, start, folder, tracking, display, resume)
+        stages.train(settings, method, data, start, folder, tracking, display, resume, _workers(workers))
     typer.echo(folder)
+
+
+def _workers(text: str) -> Workers | None:
+    from lens_core.distributed.workers import Workers
+
+    workers = Workers.parse(text)
+    return workers if workers.most else None
 
 
 def _print_plan(settings: RunConfig, method: str, base: Path | None) -> None:
@@ -295,6 +306,55 @@ def evaluate(
         stages.evaluate(settings, name, data, policy, output, tracking, display)
     report = PassKReport.model_validate_json((output / stages.PASSK_FILE).read_text(encoding="utf-8"))
     _print_tables([report])
+
+
+@app.command()
+def study(
+    config: Config = "ladder-quick",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder to write; default: studies/NAME.")
+    ] = None,
+    home: Home = DEFAULT_HOME,
+    tracking_uri: TrackingUri = None,
+    overrides: Overrides = None,
+) -> None:
+    """Train every method with every seed, as Ray tasks, and compare them. What is finished is not done again.
+
+    Example: lens study --config ladder-quick -o studies/quick
+    """
+    from lens_core.progress import Display
+    from lens_core.report.study import answer
+    from lens_core.study import study as run_study
+    from lens_core.tracking import Tracking, whole_run
+
+    settings = _load(config, overrides)
+    folder = Path("studies") / settings.name if output is None else output
+    tracking = Tracking(_tracking_uri(tracking_uri, home), settings.name)
+    with whole_run(tracking), Display() as display:
+        found = run_study(settings, folder, tracking, display)
+    _print_study(found)
+    typer.echo(f"\n{answer(found)}\n\nReport:  {_relative(folder / 'report.html')}")
+
+
+def _print_study(found: Mapping[str, Any]) -> None:
+    """Pass@k of each method over seeds, with the paired differences to the reference."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from lens_core.report.study import signed
+
+    k, by_method = next(iter(found["pass_at_k"].items()))
+    table = Table(title=f"Pass@{k}, %, mean over {len(found['seeds'])} seeds [95 % interval]")
+    for title in ("", f"Pass@{k}", f"less {found['reference']}", "p", "p corrected"):
+        table.add_column(title, justify="right" if title else "left")
+    for method, of in by_method.items():
+        mean, each = of["mean"], of.get("difference")
+        cells = [f"{100 * mean['mean']:.1f} [{100 * mean['low']:.1f}, {100 * mean['high']:.1f}]"]
+        if each is not None:
+            low, high = signed(each["mean"]["low"]), signed(each["mean"]["high"])
+            cells += [f"{signed(each['mean']['mean'])} [{low}, {high}]", f"{each['p']:.3f}", f"{each['p_holm']:.3f}"]
+        table.add_row(method, *cells)
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 
 @recipe_app.command("list")

@@ -140,6 +140,9 @@ class TrainConfig(Section):
 
     steps: int = Field(ge=1)
     """Optimiser steps."""
+    max_tokens: int | None = Field(None, ge=1)
+    """A training ends with the step in which so many completion tokens have been generated, if that comes before
+    `steps`: an equal budget for methods that generate more or longer answers. None: no limit."""
     prompts_per_step: int = Field(ge=1)
     """Groups whose rollouts make one optimiser step, over all ranks."""
     updates_per_batch: int = Field(1, ge=1)
@@ -186,6 +189,8 @@ class TrainConfig(Section):
     """So many steps in a row without a finite loss and gradient stop the run; fewer are skipped and counted."""
     checkpoint_every: int | None = Field(None, ge=1)
     """Steps between checkpoints that `--resume` continues from; None: none, for short runs."""
+    max_failures: int = Field(3, ge=0)
+    """With `--workers`: so many times a training whose worker died goes on from its last checkpoint."""
     keep_checkpoints: int = Field(2, ge=1)
     """Older ones are deleted."""
     log_every: int = Field(1, ge=1)
@@ -256,6 +261,18 @@ class EvaluationConfig(Section):
         return self
 
 
+class StudyConfig(Section):
+    """An experiment: every method with every seed, on the same base, data and budget (`lens study`)."""
+
+    seeds: tuple[int, ...] = Field(min_length=2)
+    """Of the trainings; methods are compared pair by pair, seed by seed."""
+    reference: str = "grpo"
+    """The method that others are compared with."""
+    cpus_per_training: int = Field(1, ge=1)
+    """Of Ray's CPUs; trainings run side by side as long as there are some left."""
+    gpus_per_training: float = Field(0, ge=0)
+
+
 class ModelShape(Section):
     """The size of a base policy, for estimates before anything is downloaded."""
 
@@ -293,6 +310,8 @@ class RunConfig(Section):
     """Methods to train and compare, by the name that they have in tables."""
     train: TrainConfig
     evaluation: EvaluationConfig
+    study: StudyConfig | None = None
+    """For `lens study`."""
 
     @field_validator("methods", mode="before")
     @classmethod
@@ -309,6 +328,13 @@ class RunConfig(Section):
                 self.train_for(name)
             except ValidationError as error:
                 raise ValueError(f"methods.{name}.train: {describe(error)}") from error
+        return self
+
+    @model_validator(mode="after")
+    def _study_has_its_reference(self) -> Self:
+        if self.study is not None and self.study.reference not in self.methods:
+            names = ", ".join(self.methods)
+            raise ValueError(f"study.reference {self.study.reference!r} is none of the methods; choose from {names}")
         return self
 
     def train_for(self, method: str) -> TrainConfig:

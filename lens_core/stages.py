@@ -11,11 +11,12 @@ import json
 import os
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lens_core.config import SHIPPED_BASE, RunConfig
 from lens_core.data.prepare import BAD_ROWS_FILE, TEST_FILE, TRAIN_FILE, DataSummary, read_problems, read_summary
@@ -24,6 +25,9 @@ from lens_core.data.problem import Problem
 from lens_core.errors import LensError
 from lens_core.progress import Listener, Progress, ignore
 from lens_core.tracking import MetricsSender, StageRun, Tracking, end_parent, last_step, parent_run, stage_run
+
+if TYPE_CHECKING:
+    from lens_core.distributed.workers import Workers
 
 BASE = "base"
 """Label of the base policy in tables."""
@@ -70,12 +74,14 @@ def train(
     tracking: Tracking | None = None,
     on_progress: Listener = ignore,
     resume: bool = False,
+    workers: Workers | None = None,
 ) -> Path:
     """Train `method` from `base_policy` on `data`, and save the policy, `metrics.jsonl` and `training.json`.
 
     Args:
         resume: go on with what `output` holds of this training: from its last checkpoint, in the same MLflow run.
             Where it holds nothing, the training starts.
+        workers: processes of a Ray cluster that train together; None: this process.
 
     Raises:
         LensError: if `output` holds an interrupted training and `resume` is False, or one of another configuration.
@@ -90,7 +96,7 @@ def train(
     earlier = _earlier_training(output, fingerprint, resume)
     if not is_main_process():  # of several that train together, one tells of it
         if not (output / TRAINING_FILE).exists():
-            _train(config, method, problems, base_policy, output, {}, lambda step, metrics: None, ignore)
+            _train(config, method, problems, base_policy, output, {}, lambda step, metrics: None, ignore, None)
         return output
     start = time.monotonic()
     with _tracked(tracking, stage, config, method, None if earlier is None else earlier["mlflow_run"]) as run:
@@ -102,9 +108,11 @@ def train(
             run.dataset(data / TRAIN_FILE, digest, "train")
         with _metrics_sent(run) as send:
             if not (output / TRAINING_FILE).exists():
-                _train(config, method, problems, base_policy, output, state, send, on_progress)
-                spent = round(time.monotonic() - start, 1) if earlier is None else read_metrics(output)[-1]["elapsed_s"]
-                summary = {"method": method, "steps": steps, "seconds": spent}
+                _train(config, method, problems, base_policy, output, state, send, on_progress, workers)
+                last = read_metrics(output)[-1]
+                spent = round(time.monotonic() - start, 1) if earlier is None else last["elapsed_s"]
+                taken = steps if config.train_for(method).max_tokens is None else int(last["step"])
+                summary = {"method": method, "steps": taken, "seconds": spent}
                 (output / TRAINING_FILE).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
             for step in read_metrics(output):  # what an interrupted run has not sent
                 send(int(step["step"]), {name: value for name, value in step.items() if name != "step"})
@@ -129,7 +137,10 @@ def _train(
     state: Mapping[str, str],
     send: Callable[[int, Mapping[str, float]], None],
     on_progress: Listener,
+    workers: Workers | None,
 ) -> None:
+    # TRL says seven times that it does not know vLLM 0.32 yet, used or not; the versions are our own choice and tested.
+    warnings.filterwarnings("ignore", message="TRL currently supports vLLM versions")
     from lens_core.training.checkpoint import last_checkpoint
     from lens_core.training.run import train_policy
 
@@ -140,7 +151,13 @@ def _train(
         on_progress(Progress(f"train {method}", step, train.steps, _describe_step(metrics)))
 
     resume_from = last_checkpoint(output)
-    train_policy(problems, base_policy, train, config.methods[method], output, on_step, resume_from, state)
+    arguments = (problems, base_policy, train, config.methods[method], output, on_step)
+    if workers is None:
+        train_policy(*arguments, resume_from=resume_from, run_state=state)
+        return
+    from lens_core.distributed.train import train_with_ray
+
+    train_with_ray(*arguments, workers=workers, resume_from=resume_from, run_state=state)
 
 
 def _fingerprint(config: RunConfig, method: str, data_digest: str) -> str:

@@ -47,25 +47,34 @@ def render_report(
         samples: model -> the same problems, with that model's completions.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("lens_core.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["percent"] = percent
-    environment.filters["interval"] = interval
-    drawn = [_draw(output.parent / "plots", *plot) for plot in _plots(evaluations, histories)]
-    page = environment.get_template("template.html.j2").render(
-        title=title,
-        answer=answer(evaluations),
-        facts=facts,
-        evaluations=evaluations,
-        ks=evaluations[0].ks,
-        levels=sorted({level for report in evaluations for level in report.levels}),
-        plots=[plot for plot in drawn if plot is not None],
-        samples=_side_by_side(samples),
-        shown=_COMPLETIONS_SHOWN,
+    drawn = [draw(output.parent / "plots", *plot) for plot in _plots(evaluations, histories)]
+    page = (
+        environment()
+        .get_template("template.html.j2")
+        .render(
+            title=title,
+            answer=answer(evaluations),
+            facts=facts,
+            evaluations=evaluations,
+            ks=evaluations[0].ks,
+            levels=sorted({level for report in evaluations for level in report.levels}),
+            plots=[plot for plot in drawn if plot is not None],
+            samples=_side_by_side(samples),
+            shown=_COMPLETIONS_SHOWN,
+        )
     )
     output.write_text(page, encoding="utf-8")
     return output
+
+
+def environment() -> jinja2.Environment:
+    """The templates of this package, with our filters."""
+    pages = jinja2.Environment(
+        loader=jinja2.PackageLoader("lens_core.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    pages.filters["percent"] = percent
+    pages.filters["interval"] = interval
+    return pages
 
 
 def answer(evaluations: Sequence[PassKReport]) -> str:
@@ -172,7 +181,8 @@ def _plots(
     ]
 
 
-def _draw(folder: Path, name: str, title: str, caption: str, figure: Figure | None) -> Plot | None:
+def draw(folder: Path, name: str, title: str, caption: str, figure: Figure | None) -> Plot | None:
+    """The figure as `folder/name.png`, and as SVG for the page; None without one."""
     if figure is None:
         return None
     folder.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,7 +18,7 @@ History = Sequence[Mapping[str, float]]
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; one fixed colour a method.
 _FIXED = {"base": "#6b6b6b", "grpo": "#0072b2", "lens": "#d55e00"}
-_OTHERS = ("#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+_OTHERS = ("#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#999933", "#332288", "#44aa99", "#aa4499", "#117733")
 _WINDOW_SHARE = 0.1
 _LEGEND_INSIDE = 4
 """Entries that fit inside the axes; more would cover the curves and go below."""
@@ -103,6 +104,73 @@ def over_steps(
         return None
     _legend(axes)
     return figure
+
+
+def differences(by_method: Mapping[str, Mapping[str, Any]], colour: Colours) -> Figure | None:
+    """A method a row: its paired difference to the reference in points of a percent, with its interval."""
+    found = {method: of["difference"]["mean"] for method, of in by_method.items() if "difference" in of}
+    if not found:
+        return None
+    figure, axes = _figure("Difference, points of a percent", "")
+    figure.set_size_inches(5.2, max(1.8, 0.9 + 0.3 * len(found)))
+    for row, (method, mean) in enumerate(found.items()):
+        _whisker(axes, mean, row, colour[method])
+    axes.axvline(0, color="#333333", linewidth=1)
+    axes.set_yticks(range(len(found)), list(found))
+    axes.invert_yaxis()
+    return figure
+
+
+def differences_by_level(levels: Mapping[str, Mapping[str, Mapping[str, Any]]], colour: Colours) -> Figure | None:
+    """The same for each level, methods side by side."""
+    methods = list(dict.fromkeys(m for of in levels.values() for m, each in of.items() if "difference" in each))
+    if not methods:
+        return None
+    figure, axes = _figure("Level", "Difference, points of a percent")
+    width = 0.8 / len(methods)
+    for index, method in enumerate(methods):
+        offset = (index - (len(methods) - 1) / 2) * width
+        for place, of in enumerate(levels.values()):
+            if "difference" in of.get(method, {}):
+                mean = of[method]["difference"]["mean"]
+                _whisker(axes, mean, place + offset, colour[method], upright=True, label=None if place else method)
+    axes.axhline(0, color="#333333", linewidth=1)
+    axes.set_xticks(range(len(levels)), list(levels))
+    _legend(axes)
+    return figure
+
+
+def reward_by_tokens(histories: Mapping[str, Mapping[int, History]], colour: Colours) -> Figure | None:
+    """Mean reward over seeds against the completion tokens generated so far; smoothed."""
+    figure, axes = _figure("Generated tokens, thousands", "Mean reward")
+    for method, by_seed in histories.items():
+        curves = [
+            np.array([(step["lens/tokens/generated"] / 1000, step["reward"]) for step in steps if "reward" in step]).T
+            for steps in by_seed.values()
+            if len(steps) > 1
+        ]
+        if not curves:
+            continue
+        grid = np.linspace(max(tokens[0] for tokens, _ in curves), min(tokens[-1] for tokens, _ in curves), 100)
+        mean = np.mean([np.interp(grid, tokens, rewards) for tokens, rewards in curves], axis=0)
+        axes.plot(grid, _smooth(mean), color=colour[method], linewidth=2, label=method)
+    if not axes.lines:
+        return None
+    _legend(axes)
+    return figure
+
+
+def _whisker(
+    axes: Axes, mean: Mapping[str, float], place: float, colour: str, upright: bool = False, label: str | None = None
+) -> None:
+    """A point with its interval, in points of a percent, at `place` of the other axis."""
+    middle = 100 * mean["mean"]
+    span = [[middle - 100 * mean["low"]], [100 * mean["high"] - middle]]
+    style: dict[str, Any] = {"fmt": "o", "color": colour, "capsize": 3, "label": label}
+    if upright:
+        axes.errorbar([place], [middle], yerr=span, **style)
+    else:
+        axes.errorbar([middle], [place], xerr=span, **style)
 
 
 def _measured(entry: Mapping[str, float], key: str) -> bool:

@@ -5,8 +5,9 @@
     the key-value cache grows in place           instead of being copied for every token
     weights are packed once for oneDNN           on a CPU, instead of for every token
 
-The noise is drawn for the whole batch, ended answers included, exactly as `torch.multinomial` draws it inside
-`generate`: the same seed gives the same completions, up to rounding in the logits.
+Without numbers of its own for each row, noise is drawn for the whole batch, ended answers included, exactly as
+`torch.multinomial` draws it inside `generate`: the same seed gives the same completions, up to rounding in the logits.
+With `row_uniforms`, a row's completion depends on its seed and place alone, however a batch is cut up.
 
 Dimensions: B rows (answers), P distinct prompts, R rows still in the batch, T tokens, V vocabulary.
 """
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
@@ -49,6 +51,12 @@ class Sampled:
     """Entropy of that distribution, in nats; empty lists unless asked for."""
 
 
+def row_uniforms(seed: int, first_row: int, rows: int, steps: int) -> Tensor:
+    """[rows, steps] in (0, 1]: row `i` is a random stream of its own, that of `(seed, first_row + i)`."""
+    streams = (np.random.Generator(np.random.Philox(key=[seed, first_row + row])) for row in range(rows))
+    return torch.from_numpy(np.stack([1 - stream.random(steps, dtype=np.float32) for stream in streams]))
+
+
 def decodable(model: PreTrainedModel) -> bool:
     """Whether `sample` knows the model's kind: a decoder whose only memory is a key-value cache."""
     return not (model.config.is_encoder_decoder or model._is_stateful)
@@ -64,6 +72,7 @@ def sample(
     end_tokens: Collection[int],
     want_entropies: bool = False,
     on_end: OnEnd | None = None,
+    uniform_BT: Tensor | None = None,
 ) -> Sampled:
     """Draw one completion for each row from the softmax at `temperature`, no filters.
 
@@ -71,11 +80,13 @@ def sample(
         prompt_BT: token ids, left-padded.
         mask_BT: 1 where a prompt token counts.
         end_tokens: ids that end a completion.
-
-    Random numbers come from torch's global generator of the model's device.
+        uniform_BT: in (0, 1], what each token is drawn with (`row_uniforms`); None: random numbers come from torch's
+            global generator of the model's device, as in `generate`.
     """
+    tape = _Tape(len(prompt_BT), max_new_tokens, prompt_BT.device, want_entropies, uniform_BT)
     with _packed_linears(model):
-        return _sample(model, prompt_BT, mask_BT, temperature, max_new_tokens, end_tokens, want_entropies, on_end)
+        _sample(model, prompt_BT, mask_BT, temperature, max_new_tokens, end_tokens, tape, on_end)
+    return tape.sampled()
 
 
 def _sample(
@@ -85,16 +96,15 @@ def _sample(
     temperature: float,
     max_new_tokens: int,
     end_tokens: Collection[int],
-    want_entropies: bool,
+    tape: _Tape,
     on_end: OnEnd | None,
-) -> Sampled:
+) -> None:
     device, rows = prompt_BT.device, len(prompt_BT)
     ends = torch.tensor(sorted(end_tokens), device=device)
     logits, cache, mask = _prefill(model, prompt_BT, mask_BT)
     position = mask.sum(dim=1, keepdim=True)
     row_R = torch.arange(rows, device=device)
     open_R = torch.ones(rows, dtype=torch.bool, device=device)
-    tape = _Tape(rows, max_new_tokens, device, want_entropies)
     for step in range(max_new_tokens):
         token_R = tape.draw(logits, temperature, step, row_R, open_R)
         ended = open_R & torch.isin(token_R, ends)
@@ -121,7 +131,6 @@ def _sample(
     if on_end is not None:
         for row in row_R[open_R].tolist():
             on_end(row, tape.token_ids(row))
-    return tape.sampled()
 
 
 def _prefill(model: PreTrainedModel, prompt_BT: Tensor, mask_BT: Tensor) -> tuple[Tensor, DynamicCache, Tensor]:
@@ -177,20 +186,26 @@ def _packed_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 class _Tape:
     """Tokens, log-probabilities and entropies as they are drawn, in tensors of the device."""
 
-    def __init__(self, rows: int, steps: int, device: torch.device, want_entropies: bool) -> None:
+    def __init__(
+        self, rows: int, steps: int, device: torch.device, want_entropies: bool, uniform_BT: Tensor | None
+    ) -> None:
         self._tokens = torch.zeros(steps, rows, dtype=torch.long, device=device)
         self._logprobs = torch.zeros(steps, rows, device=device)
         self._entropies = torch.zeros(steps, rows, device=device) if want_entropies else None
         self._length = torch.zeros(rows, dtype=torch.long, device=device)
+        self._uniform_BT = None if uniform_BT is None else uniform_BT.to(device)
 
     def draw(self, logits_RV: Tensor, temperature: float, step: int, row_R: Tensor, open_R: Tensor) -> Tensor:
         """The next token of each row in the batch; written down for the open ones."""
         logprob_RV = (logits_RV.float() / temperature).log_softmax(dim=-1)
         probability_RV = logprob_RV.exp()
-        # What torch.multinomial(probability, 1) does, with noise for all rows so that those which have ended still
-        # take their share of the random stream.
-        noise = torch.empty(self._length.shape[0], logits_RV.shape[1], device=logits_RV.device).exponential_()
-        token_R = (probability_RV / noise[row_R]).argmax(dim=-1)
+        if self._uniform_BT is None:
+            # What torch.multinomial(probability, 1) does, with noise for all rows so that those which have ended still
+            # take their share of the random stream.
+            noise = torch.empty(self._length.shape[0], logits_RV.shape[1], device=logits_RV.device).exponential_()
+            token_R = (probability_RV / noise[row_R]).argmax(dim=-1)
+        else:
+            token_R = _inverse_cdf(probability_RV, self._uniform_BT[row_R, step])
         row = row_R[open_R]
         self._tokens[step, row] = token_R[open_R]
         self._logprobs[step, row] = logprob_RV.gather(1, token_R.unsqueeze(1)).squeeze(1)[open_R]
@@ -213,6 +228,12 @@ class _Tape:
             return [row[:length] for row, length in zip(table.T.tolist(), lengths, strict=True)]
 
         return Sampled(rows(self._tokens), rows(self._logprobs), rows(self._entropies))
+
+
+def _inverse_cdf(probability_RV: Tensor, uniform_R: Tensor) -> Tensor:
+    """The first token at which the distribution function reaches `uniform_R`, in (0, 1]: never one of probability 0."""
+    reached_RV = probability_RV.cumsum(dim=-1)
+    return torch.searchsorted(reached_RV, (uniform_R * reached_RV[:, -1]).unsqueeze(1)).squeeze(1)
 
 
 class _RoomyLayer(DynamicLayer):

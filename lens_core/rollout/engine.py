@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from lens_core.errors import LensError, first_line
-from lens_core.rollout.decode import Sampled, decodable, sample
+from lens_core.rollout.decode import Sampled, decodable, row_uniforms, sample
 from lens_core.rollout.logprobs import sampling_logprobs
 
 if TYPE_CHECKING:
@@ -88,8 +88,15 @@ class Engine(Protocol):
     ends: Collection[int]
     """Token ids that end a completion."""
 
-    def sample_ids(self, prompts: Sequence[Sequence[int]], sampling: SamplingConfig, seed: int) -> Sampled:
-        """One completion of each prompt (token ids), in their order; the same seed draws the same ones."""
+    def sample_ids(
+        self, prompts: Sequence[Sequence[int]], sampling: SamplingConfig, seed: int, first_row: int = 0
+    ) -> Sampled:
+        """One completion of each prompt (token ids), in their order.
+
+        Args:
+            first_row: place of the first prompt in a batch that is cut up. What is drawn depends on the seed and a
+                prompt's place, not on the cuts.
+        """
 
     def load_weights(self, folder: Path) -> None:
         """Sample from the weights in `folder` from now on: the same model, in Hugging Face format."""
@@ -106,22 +113,27 @@ class TransformersEngine:
         self.tokenizer = tokenizer
         self.ends: Collection[int] = end_tokens(model.generation_config, tokenizer)
 
-    def sample_ids(self, prompts: Sequence[Sequence[int]], sampling: SamplingConfig, seed: int) -> Sampled:
-        """See Engine. The global random state is left as it was."""
+    def sample_ids(
+        self, prompts: Sequence[Sequence[int]], sampling: SamplingConfig, seed: int, first_row: int = 0
+    ) -> Sampled:
+        """See Engine; a model that our own decoding does not know draws other answers where a batch is cut up. The
+        global random state is left as it was.
+        """
         padded: Any = self.tokenizer.pad({"input_ids": list(prompts)}, padding_side="left", return_tensors="pt")
         padded = padded.to(self.model.device)
-        with torch.random.fork_rng(devices=_cuda_devices()):
-            torch.manual_seed(seed)
-            if not decodable(self.model):
+        if not decodable(self.model):
+            with torch.random.fork_rng(devices=_cuda_devices()):
+                torch.manual_seed(seed + first_row)
                 return self._generate(padded, sampling)
-            return sample(
-                self.model,
-                padded["input_ids"],
-                padded["attention_mask"],
-                sampling.temperature,
-                sampling.max_new_tokens,
-                self.ends,
-            )
+        return sample(
+            self.model,
+            padded["input_ids"],
+            padded["attention_mask"],
+            sampling.temperature,
+            sampling.max_new_tokens,
+            self.ends,
+            uniform_BT=row_uniforms(seed, first_row, len(prompts), sampling.max_new_tokens),
+        )
 
     def load_weights(self, folder: Path) -> None:
         self.model = load_policy(folder)[0].to(self.model.device).eval()
@@ -150,12 +162,14 @@ class TransformersEngine:
 def sample_rollouts(
     engine: Engine, questions: Sequence[str], n: int, sampling: SamplingConfig, seed: int
 ) -> Iterator[list[Rollout]]:
-    """Yield `n` rollouts of each question, question by question; the same seed draws the same completions."""
+    """Yield `n` rollouts of each question, question by question; the same seed draws the same completions, whatever
+    `sampling.batch_size` is.
+    """
     prompts = [encode_prompt(question, engine.tokenizer) for question in questions]
     step = max(1, sampling.batch_size // n)
     for start in range(0, len(prompts), step):
         repeated = [prompt for prompt in prompts[start : start + step] for _ in range(n)]
-        drawn = engine.sample_ids(repeated, sampling, seed * 1_000_003 + start)
+        drawn = engine.sample_ids(repeated, sampling, seed, start * n)
         texts = engine.tokenizer.batch_decode(drawn.token_ids, skip_special_tokens=True)
         rollouts = [
             Rollout(text, tuple(ids), tuple(logprobs), truncated=ids[-1] not in engine.ends)

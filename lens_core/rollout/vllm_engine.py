@@ -64,7 +64,9 @@ class VllmEngine:
                 )
         self.max_length: int = self._llm.llm_engine.model_config.max_model_len
 
-    def sample_ids(self, prompts: Sequence[Sequence[int]], sampling: SamplingConfig, seed: int) -> Sampled:
+    def sample_ids(
+        self, prompts: Sequence[Sequence[int]], sampling: SamplingConfig, seed: int, first_row: int = 0
+    ) -> Sampled:
         """See Engine. `sampling.batch_size` has no effect: vLLM makes up its batches as answers end.
 
         Raises:
@@ -79,7 +81,7 @@ class VllmEngine:
                 "this vLLM engine: lower max_new_tokens, leave out long prompts, or build it with another max_length"
             )
         # A seed of its own for every answer: what is drawn does not depend on how vLLM puts batches together.
-        seeds: list[int] = np.random.SeedSequence(seed).generate_state(len(prompts)).tolist()
+        seeds: list[int] = np.random.SeedSequence(seed).generate_state(first_row + len(prompts))[first_row:].tolist()
         requests = [
             SamplingParams(
                 temperature=sampling.temperature,

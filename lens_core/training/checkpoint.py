@@ -92,7 +92,8 @@ class CheckpointMixin(Trainer):
         self.accelerator.wait_for_everyone()
 
     def _save_lens_state(self, checkpoint: Path) -> None:
-        state = {"run": self.run_state, "rollouts_taken": self._step, **self._counters()}
+        ranks = self.accelerator.num_processes
+        state = {"run": self.run_state, "ranks": ranks, "rollouts_taken": self._step, **self._counters()}
         (checkpoint / STATE_FILE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
         if self._buffered_inputs is None or self._step % self._generate_every() == 0:
             return
@@ -118,6 +119,10 @@ class CheckpointMixin(Trainer):
         for _ in range(int(self.state.epoch or 0)):
             if self._sampler.shuffle:
                 torch.randperm(self._sampler.num_samples, generator=self._sampler.generator)
+        if state["ranks"] != self.accelerator.num_processes:
+            # Half a batch of rollouts is cut up for other ranks: TRL draws a batch again where there is none.
+            self._step = self.state.global_step * self.args.gradient_accumulation_steps
+            return
         rollouts = checkpoint / self._rollouts_file()
         if not rollouts.is_file():
             return
@@ -147,7 +152,14 @@ class CheckpointMixin(Trainer):
             setattr(self, f"_{name}", state[name])
 
 
-_COUNTERS = ("resample_draws", "skipped_steps", "skipped_in_a_row", "failed_saves")
+_COUNTERS = (
+    "batches_drawn",
+    "tokens_generated",
+    "resample_draws",
+    "skipped_steps",
+    "skipped_in_a_row",
+    "failed_saves",
+)
 
 
 def _publish(staged: Path, target: Path) -> None:

@@ -47,6 +47,7 @@ def train_policy(
     on_step: OnStep,
     resume_from: Path | None = None,
     run_state: Mapping[str, str] | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> Path:
     """Train `base` on `problems` and save policy and tokenizer into `output`, in Hugging Face format.
 
@@ -55,6 +56,7 @@ def train_policy(
     Args:
         resume_from: a checkpoint of the same configuration to continue from, step for step as if never interrupted.
         run_state: strings that every checkpoint carries along.
+        callbacks: of Trainer, beside our own.
     """
     model, tokenizer = load_policy(base, dtype=_weights_dtype(config))
     dataset = Dataset.from_list(
@@ -69,13 +71,15 @@ def train_policy(
             args=grpo_config(config, output),
             train_dataset=dataset,
             processing_class=tokenizer,
-            callbacks=[_MetricsFile(output / METRICS_FILE, on_step)],
+            callbacks=[_MetricsFile(output / METRICS_FILE, on_step), *callbacks],
             peft_config=_peft_config(config),
             estimator=partial(find_estimator(method.objective), **method.parameters),
             success_threshold=method.parameters.get("success_threshold", 0.0),
             resample_rounds=config.resample_rounds,
             economy=config.economy,
             engine=engine,
+            row_seeded=True,
+            max_tokens=config.max_tokens,
             max_ungraded_share=config.max_ungraded_share,
             max_skipped_steps=config.max_skipped_steps,
             run_state=run_state,

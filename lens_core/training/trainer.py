@@ -40,7 +40,7 @@ from lens_core import baselines
 from lens_core.config import EconomyConfig
 from lens_core.errors import LensError
 from lens_core.objective import LensConfig, confidence
-from lens_core.rollout.decode import OnEnd, Sampled, decodable, sample
+from lens_core.rollout.decode import OnEnd, Sampled, decodable, row_uniforms, sample
 from lens_core.rollout.engine import Engine, SamplingConfig
 from lens_core.rollout.logprobs import sampling_logprobs
 from lens_core.training.checkpoint import CheckpointMixin
@@ -78,6 +78,9 @@ class LensTrainer(CheckpointMixin, GRPOTrainer):
             groups. 0: off, as LENS needs it.
         economy: ways to the same gradient with less work, all on by default.
         engine: where completions come from; None: the policy itself, or TRL's vLLM where `args.use_vllm` is set.
+        row_seeded: a completion depends on `args.seed` and its place in the batch of all ranks, so that runs on more or
+            fewer ranks draw the same ones (from an engine or with `economy.lean_decoding`). False: as TRL draws them.
+        max_tokens: the run ends with the step in which so many completion tokens have been generated; None: no limit.
         max_ungraded_share: the run stops with a LensError when more than this share of a generation batch could not
             be graded (reward None or NaN). Ungraded answers otherwise take no part in their group and get no gradient.
         max_skipped_steps: the run stops with a LensError after so many steps in a row without a finite gradient. A
@@ -100,6 +103,8 @@ class LensTrainer(CheckpointMixin, GRPOTrainer):
         resample_rounds: int = 0,
         economy: EconomyConfig | None = None,
         engine: Engine | None = None,
+        row_seeded: bool = False,
+        max_tokens: int | None = None,
         max_ungraded_share: float = 0.1,
         max_skipped_steps: int = 5,
         run_state: Mapping[str, str] | None = None,
@@ -117,6 +122,8 @@ class LensTrainer(CheckpointMixin, GRPOTrainer):
         self.resample_rounds = resample_rounds
         self.economy = EconomyConfig() if economy is None else economy
         self.engine = engine
+        self.row_seeded = row_seeded
+        self.max_tokens = max_tokens
         self.max_ungraded_share = max_ungraded_share
         self.max_skipped_steps = max_skipped_steps
         self.run_state = {} if run_state is None else dict(run_state)
@@ -125,6 +132,7 @@ class LensTrainer(CheckpointMixin, GRPOTrainer):
         self._reward_B: Tensor | None = None
         self._drawn: Sampled | None = None
         self._resample_draws = self._skipped_steps = self._skipped_in_a_row = self._failed_saves = 0
+        self._batches_drawn = self._tokens_generated = 0
         self._loss_is_finite = True
         self._engine_step = -1  # of the weights that the engine has
 
@@ -153,6 +161,7 @@ class LensTrainer(CheckpointMixin, GRPOTrainer):
         self, prompt_ids: list[list[int]], images: Any, multimodal_fields: Any, *args: Any, **kwargs: Any
     ) -> tuple[list[list[int]], list[list[float]] | None]:
         self._drawn = None
+        self._batches_drawn += 1
         if self.engine is not None:
             drawn = self._sample_with_engine(self.engine, prompt_ids)
             return drawn.token_ids, drawn.logprobs
@@ -180,7 +189,15 @@ class LensTrainer(CheckpointMixin, GRPOTrainer):
         if self._engine_step != self.state.global_step:
             self._send_weights(engine)
         sampling = SamplingConfig(temperature=self.temperature, max_new_tokens=self.max_completion_length)
-        return engine.sample_ids(prompt_ids, sampling, _next_seed())
+        return engine.sample_ids(prompt_ids, sampling, self._draw_seed(), self._first_row(len(prompt_ids)))
+
+    def _draw_seed(self) -> int:
+        """Of the batch that is about to be drawn: the same on all ranks where completions are `row_seeded`."""
+        return self.args.seed * 2**32 + self._batches_drawn if self.row_seeded else _next_seed()
+
+    def _first_row(self, rows: int) -> int:
+        """Place of this rank's first answer in the batch of all ranks."""
+        return int(self.accelerator.process_index * rows)
 
     def _send_weights(self, engine: Engine) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -212,6 +229,7 @@ class LensTrainer(CheckpointMixin, GRPOTrainer):
                 self.eos_token_ids,
                 baselines.needs_entropies(self.estimator),
                 self._grade_early(),
+                self._row_uniforms(len(input_ids)),
             )
             drawn = [torch.tensor(ids, device=input_ids.device) for ids in self._drawn.token_ids]
             padding = self._tokenizer.pad_token_id
@@ -223,6 +241,11 @@ class LensTrainer(CheckpointMixin, GRPOTrainer):
             yield
         finally:
             del policy.generate  # the class's own is back
+
+    def _row_uniforms(self, rows: int) -> Tensor | None:
+        if not self.row_seeded:
+            return None
+        return row_uniforms(self._draw_seed(), self._first_row(rows), rows, self.max_completion_length)
 
     def _grade_early(self) -> OnEnd | None:
         """Hands answers that have ended to reward functions that have `prefetch`."""
@@ -276,10 +299,12 @@ class LensTrainer(CheckpointMixin, GRPOTrainer):
         advantage = self.estimator(reward_PG, confidence_PG.nan_to_num(1.0), entropy_PGT)
 
         rows = len(batch["advantages"])
-        first = self.accelerator.process_index * rows
+        first = self._first_row(rows)
         local = advantage.flatten(0, 1)[first : first + rows]
         batch["advantages"] = local if local.dim() == 1 else local[:, : mask_BT.shape[1]] * mask_BT
         self._log_groups(mode, reward_PG, confidence_PG, advantage, length_PG)
+        if mode == "train":
+            self._count_tokens(int(length_PG.sum()))
         return batch, reward_PG
 
     def _counted_logprobs(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -334,6 +359,12 @@ class LensTrainer(CheckpointMixin, GRPOTrainer):
                 f"{self.max_ungraded_share:.0%}): mend the reward function, or raise max_ungraded_share"
             )
 
+    def _count_tokens(self, count: int) -> None:
+        self._tokens_generated += count
+        self._metrics["train"]["lens/tokens/generated"] = [float(self._tokens_generated)]
+        if self.max_tokens is not None and self._tokens_generated >= self.max_tokens:
+            self.control.should_training_stop = self.control.should_log = True  # after the step that is under way
+
     def _replace_logged_advantages(self, values: Sequence[float]) -> None:
         logged = self._logs["advantages"]
         for _ in range(min(len(values), len(logged))):
@@ -348,7 +379,7 @@ class LensTrainer(CheckpointMixin, GRPOTrainer):
         for round_ in range(self.resample_rounds + 1):
             batch, reward_PG = self._rollout(inputs if round_ == 0 else self._further_prompts(wanted))
             assert reward_PG is not None
-            first = self.accelerator.process_index * wanted
+            first = self._first_row(wanted)
             good_P = baselines.informative(reward_PG)[first : first + wanted]
             kept.append(take_groups(batch, good_P, self.num_generations))
             spare.append(take_groups(batch, ~good_P, self.num_generations))
@@ -364,11 +395,11 @@ class LensTrainer(CheckpointMixin, GRPOTrainer):
     def _further_prompts(self, count: int) -> list[dict[str, Any]]:
         """`count` prompts of the training data, each repeated for its group; other ones on every call and rank."""
         self._resample_draws += 1
-        generator = torch.Generator()
-        draw = self._resample_draws * self.accelerator.num_processes + self.accelerator.process_index
-        generator.manual_seed(self.args.seed * 1_000_003 + draw)
-        rows = torch.randint(len(self.train_dataset), (count,), generator=generator).tolist()
-        return [self.train_dataset[row] for row in rows for _ in range(self.num_generations)]
+        generator = torch.Generator().manual_seed(self.args.seed * 1_000_003 + self._resample_draws)
+        of_all_ranks = (count * self.accelerator.num_processes,)
+        first = self._first_row(count)
+        rows = torch.randint(len(self.train_dataset), of_all_ranks, generator=generator)[first : first + count]
+        return [self.train_dataset[row] for row in rows.tolist() for _ in range(self.num_generations)]
 
     # -- The update ----------------------------------------------------------------------------------------------------
 

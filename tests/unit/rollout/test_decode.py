@@ -1,12 +1,13 @@
 """Our decoding against transformers' own, and the tape that it writes."""
 
 import pytest
+import scipy.stats
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 from lens_core.rollout import decode
-from lens_core.rollout.decode import Sampled, decodable, sample
+from lens_core.rollout.decode import Sampled, decodable, row_uniforms, sample
 from tests.fakes import tiny_policy
 
 ENDS = set(range(2, 12))
@@ -126,3 +127,59 @@ def test_models_with_another_memory_are_left_to_generate() -> None:
     assert decodable(model)
     model._is_stateful = True
     assert not decodable(model)
+
+
+def test_a_row_draws_the_same_however_the_batch_is_cut_up() -> None:
+    model = tiny_policy()
+    whole = draw(model, uniform_BT=row_uniforms(7, 0, 16, 20))
+    parts = [
+        sample(
+            model,
+            PROMPTS[cut],
+            MASK[cut],
+            0.8,
+            20,
+            ENDS,
+            uniform_BT=row_uniforms(7, cut.start, cut.stop - cut.start, 20),
+        )
+        for cut in (slice(0, 5), slice(5, 6), slice(6, 16))
+    ]
+    assert [ids for part in parts for ids in part.token_ids] == whole.token_ids
+    assert len({tuple(ids) for ids in whole.token_ids}) > 10  # equal prompts draw different answers
+
+
+def test_row_uniforms_are_streams_of_their_own() -> None:
+    table = row_uniforms(1, 0, 2000, 3)
+    assert 0 < table.min() <= table.max() <= 1
+    assert torch.equal(row_uniforms(1, 10, 5, 3), table[10:15])
+    assert not torch.equal(row_uniforms(2, 10, 5, 3), table[10:15])
+    assert (
+        torch.corrcoef(torch.stack([table[:-1, 0], table[1:, 0], table[:-1, 1]])).fill_diagonal_(0).abs().max() < 0.08
+    )
+
+
+def test_row_seeded_draws_follow_the_distribution_and_leave_the_global_state_alone() -> None:
+    model, rows = tiny_policy(), 4000
+    state = torch.get_rng_state()
+    drawn = sample(
+        model,
+        PROMPTS[:1].repeat(rows, 1),
+        MASK[:1].repeat(rows, 1),
+        0.8,
+        1,
+        ENDS,
+        uniform_BT=row_uniforms(0, 0, rows, 1),
+    )
+    assert torch.equal(state, torch.get_rng_state())
+    counts = torch.bincount(torch.tensor([ids[0] for ids in drawn.token_ids]), minlength=model.config.vocab_size)
+    expected = logits_of_one_row(model, 0, [2]).softmax(dim=-1)[0] * rows
+    likely = expected >= 5
+    statistic = ((counts - expected).square() / expected)[likely].sum()
+    assert scipy.stats.chi2.sf(float(statistic), int(likely.sum()) - 1) > 1e-3
+
+
+@pytest.mark.parametrize("uniform", [1.0, 2**-24, 0.5])
+def test_a_token_of_probability_zero_is_never_drawn(uniform: float) -> None:
+    probability = torch.tensor([[0.0, 0.3, 0.0, 0.7, 0.0]])
+    drawn = decode._inverse_cdf(probability, torch.tensor([uniform]))
+    assert probability[0, drawn] > 0

@@ -1,0 +1,68 @@
+"""A Ray cluster to work on: the one that RAY_ADDRESS or a job names, else one of this machine's own."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import util
+from pathlib import Path
+
+from lens_core.errors import LensError, first_line
+
+PACKAGES = ("lens_core",)
+"""Shipped to the nodes of a cluster that runs already; what they depend on is in the cluster's image."""
+
+
+@contextmanager
+def cluster(cpus: int | None = None) -> Iterator[None]:
+    """Connect to Ray for the block, and disconnect after it; a cluster started here ends with it.
+
+    An address comes from RAY_ADDRESS (`ray://head:10001`, or `auto`), which the jobs API sets too; Ray itself reads the
+    token of a cluster that asks for one (RAY_AUTH_MODE=token, RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH).
+
+    Args:
+        cpus: that a cluster of this machine's own is to have; None: as many as the machine.
+
+    Raises:
+        LensError: if Ray is not installed, or the cluster is not reached.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise LensError("Ray is not installed: pip install 'lens-grpo[ray]'") from error
+    if ray.is_initialized():  # by the caller, who also ends it
+        yield
+        return
+    address = os.environ.get("RAY_ADDRESS")
+    try:
+        if address is None:
+            ray.init(
+                address="local",
+                num_cpus=cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+        else:
+            ray.init(
+                address=address,
+                runtime_env={"py_modules": [str(_folder(name)) for name in PACKAGES]},
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+    except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
+        place = "on this machine" if address is None else f"at RAY_ADDRESS={address}"
+        raise LensError(f"no Ray cluster {place}: {first_line(error)}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _folder(package: str) -> Path:
+    spec = util.find_spec(package)
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    return Path(next(iter(spec.submodule_search_locations)))

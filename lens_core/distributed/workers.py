@@ -1,0 +1,31 @@
+"""The number of processes that train together, as a command line gives it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lens_core.errors import LensError
+
+
+@dataclass(frozen=True)
+class Workers:
+    """How many processes train together; with `least` below `most`, as many of them as the cluster has room for."""
+
+    least: int
+    most: int
+
+    @classmethod
+    def parse(cls, text: str) -> Workers:
+        """`4`, or `2:8`.
+
+        Raises:
+            LensError: if it is neither.
+        """
+        least, separator, most = text.partition(":")
+        numbers = (least, most) if separator else (least, least)
+        if not all(number.isdecimal() for number in numbers):
+            raise LensError(f"--workers is {text!r}; give a number, or MIN:MAX for as many as there is room for")
+        workers = cls(int(numbers[0]), int(numbers[1]))
+        if workers.least > workers.most or (separator and workers.least == 0):
+            raise LensError(f"--workers is {text!r}; it needs 1 <= MIN <= MAX, or 0 to train in this process")
+        return workers

@@ -1,0 +1,112 @@
+"""What trainings of several methods with the same seeds say: means, paired differences, and how sure they are.
+
+A unit is a training, not a problem: two trainings of one method differ by more than their test problems do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over seeds with its 95 % t interval; NaN bounds where there is one seed only."""
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A method less the reference, seed by seed."""
+
+    mean: Mean
+    p: float
+    """Of the exact sign-flip permutation test on the mean, two-sided."""
+    p_holm: float
+    """The same after Holm's correction for all comparisons of the study."""
+
+
+def mean_over_seeds(values: Sequence[float], level: float = 0.95) -> Mean:
+    """The mean with Student's t interval.
+
+    Raises:
+        ValueError: if there is no value.
+    """
+    if not values:
+        raise ValueError("values is empty: there is no seed to average over")
+    sample = np.asarray(values, dtype=float)
+    mean = float(sample.mean())
+    if len(sample) == 1:
+        return Mean(mean, float("nan"), float("nan"), 1)
+    error = float(stats.sem(sample))
+    if error == 0:
+        return Mean(mean, mean, mean, len(sample))
+    low, high = stats.t.interval(level, len(sample) - 1, loc=mean, scale=error)
+    return Mean(mean, float(low), float(high), len(sample))
+
+
+def paired_differences(
+    values: Mapping[str, Mapping[int, float]], reference: str, seed: int = 0
+) -> dict[str, Difference]:
+    """Every method against `reference` over the seeds that both have; methods without a common seed are left out.
+
+    Args:
+        values: method -> seed -> result.
+        seed: of the permutations, where there are too many to go through all of them.
+    """
+    pairs = {
+        method: [results[each] - values[reference][each] for each in sorted(results.keys() & values[reference].keys())]
+        for method, results in values.items()
+        if method != reference
+    }
+    pairs = {method: differences for method, differences in pairs.items() if differences}
+    ps = [_sign_flip_p(differences, seed) for differences in pairs.values()]
+    return {
+        method: Difference(mean_over_seeds(differences), p, corrected)
+        for (method, differences), p, corrected in zip(pairs.items(), ps, holm(ps), strict=True)
+    }
+
+
+def _sign_flip_p(differences: Sequence[float], seed: int) -> float:
+    if len(differences) < 2 or not np.any(differences):
+        return 1.0
+    result = stats.permutation_test(
+        (np.asarray(differences),),
+        np.mean,
+        permutation_type="samples",
+        n_resamples=2**16,  # all of them up to 16 seeds
+        rng=np.random.default_rng(seed),
+    )
+    return float(result.pvalue)
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Holm's step-down correction: the chance of a single false finding stays below the level (Holm 1979)."""
+    order = np.argsort(ps)
+    corrected = [0.0] * len(ps)
+    highest = 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(ps) - rank) * ps[index]))
+        corrected[index] = highest
+    return corrected
+
+
+def tokens_to_reach(history: Sequence[Mapping[str, float]], target: float, window: int = 10) -> float | None:
+    """Completion tokens generated until the mean reward of `window` steps in a row has first reached `target`.
+
+    The reward of sampled answers is the policy's Pass@1 on the training problems, measured as it trains. None where it
+    was never reached.
+    """
+    rewards = np.array([step["reward"] for step in history])
+    if len(rewards) < window:
+        return None
+    means = np.convolve(rewards, np.ones(window) / window, mode="valid")
+    reached = np.flatnonzero(means >= target)
+    return float(history[int(reached[0]) + window - 1]["lens/tokens/generated"]) if len(reached) else None

@@ -1,0 +1,113 @@
+"""Ray Train: the same training on any number of workers, and after the death of one of them."""
+
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ray
+from safetensors.torch import load_file
+
+from lens_core.config import RunConfig, load_config
+from lens_core.data.ladder import ladder
+from lens_core.distributed.train import train_with_ray
+from lens_core.distributed.workers import Workers
+from lens_core.errors import LensError
+from lens_core.training.metrics_file import read_metrics
+from lens_core.training.run import train_policy
+from tests.fakes import save_tiny_policy
+
+pytestmark = pytest.mark.integration
+
+PROBLEMS = ladder(8, seed=1)
+TWO = Workers(2, 2)
+
+
+def config(*overrides: str) -> RunConfig:
+    sizes = ["steps=4", "prompts_per_step=3", "group_size=4", "max_new_tokens=12", "warmup_steps=0"]
+    others = ["learning_rate=1e-3", "checkpoint_every=1", *overrides]
+    # Nothing of the tiny policy's is right: NSR moves the weights nevertheless.
+    return load_config("demo", [*(f"train.{each}" for each in (*sizes, *others)), "methods={m: {objective: nsr}}"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_policy(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def alone(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The training in this process."""
+    output = tmp_path_factory.mktemp("alone")
+    return train_policy(PROBLEMS, base, config().train, config().methods["m"], output, lambda *_: None)
+
+
+def on_ray(settings: RunConfig, base: Path, output: Path, workers: Workers, on_step: Any = lambda *_: None) -> Path:
+    output.mkdir()
+    return train_with_ray(PROBLEMS, base, settings.train, settings.methods["m"], output, on_step, workers)
+
+
+def curve(output: Path) -> list[dict[str, float]]:
+    """The training's metrics, but for the clock."""
+    clock = ("elapsed_s", "step_time")
+    return [{key: value for key, value in step.items() if key not in clock} for step in read_metrics(output)]
+
+
+def assert_same_training(output: Path, expected: Path, tolerance: float) -> None:
+    assert len(curve(output)) == len(curve(expected))
+    for step, other in zip(curve(output), curve(expected), strict=True):
+        assert step == pytest.approx(other, abs=tolerance)
+    weights, others = (load_file(folder / "model.safetensors") for folder in (output, expected))
+    for name, weight in others.items():
+        assert (weights[name] - weight).abs().max() <= tolerance, name
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])  # 12 answers in groups of 4: of 2 and 4 workers, some share a group
+def test_any_number_of_workers_trains_the_same(workers: int, base: Path, alone: Path, tmp_path: Path) -> None:
+    steps: list[int] = []
+    output = on_ray(config(), base, tmp_path / "run", Workers(workers, workers), lambda step, _: steps.append(step))
+    assert_same_training(output, alone, 1e-4)
+    assert steps == [1, 2, 3, 4]
+
+
+def test_death_of_a_worker_costs_what_was_not_saved(base: Path, alone: Path, tmp_path: Path) -> None:
+    killed: list[int] = []
+
+    def kill_one(step: int, _: Any) -> None:
+        if step == 2 and not killed:
+            killed.append(worker_pids()[0])
+            os.kill(killed[0], signal.SIGKILL)
+
+    output = on_ray(config(), base, tmp_path / "run", TWO, kill_one)
+    assert killed
+    assert_same_training(output, alone, 1e-4)
+
+
+def worker_pids() -> list[int]:
+    """Of the training workers in the cluster that this process has started."""
+    children = psutil.Process().children(recursive=True)
+    return [child.pid for child in children if any("RayTrainWorker" in word for word in child.cmdline())]
+
+
+def test_error_of_a_worker_is_told_on_one_line(tmp_path: Path) -> None:
+    with pytest.raises(
+        LensError, match=r"training on 2 Ray workers failed: .*holds no causal language model"
+    ) as caught:
+        on_ray(config("max_failures=0"), tmp_path, tmp_path / "run", TWO)
+    assert "\n" not in str(caught.value)
+
+
+def test_steps_that_do_not_divide_are_refused_before_any_work(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(LensError, match=r"12 completions a step .* do not divide over 5 workers"):
+        on_ray(config(), base, tmp_path / "run", Workers(5, 5))
