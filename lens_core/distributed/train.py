@@ -13,16 +13,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from typing import TYPE_CHECKING, Any
 
 from lens_core.config import Method, TrainConfig
 from lens_core.data.problem import Problem
 from lens_core.distributed.cluster import cluster
 from lens_core.distributed.workers import Workers
 from lens_core.errors import LensError, first_line
-from lens_core.training.run import OnStep, train_policy
+
+if TYPE_CHECKING:
+    from lens_core.training.run import OnStep
 
 
 def train_with_ray(
@@ -61,7 +61,7 @@ def train_with_ray(
         gpus = int(ray.cluster_resources().get("GPU", 0))
         (output / _SNAPSHOT).unlink(missing_ok=True)  # of an earlier launch: our checkpoints say where to go on
         queue = Queue(actor_options={"num_cpus": 0})
-        task = _Task(
+        task = Task(
             problems=list(problems),
             base=base.absolute(),
             config=config,
@@ -95,7 +95,7 @@ def train_with_ray(
 
 
 @dataclass(frozen=True)
-class _Task:
+class Task:
     """What a worker needs to know."""
 
     problems: list[Problem]
@@ -109,36 +109,9 @@ class _Task:
 
 
 def _train_on_worker(arguments: dict[str, Any]) -> None:
-    import ray.train
+    from lens_core.distributed.worker import train  # by a worker, and not by Ray's controller, which imports this file
 
-    task: _Task = arguments["task"]
-    checkpoint = ray.train.get_checkpoint()  # there is one where this is a restart
-    train_policy(
-        task.problems,
-        task.base,
-        task.config,
-        task.method,
-        task.output,
-        lambda step, metrics: task.queue.put((step, metrics)),
-        task.resume_from if checkpoint is None else Path(checkpoint.path),
-        task.run_state,
-        [ReportToRay()],
-    )
-
-
-class ReportToRay(TrainerCallback):
-    """Tells Ray of each checkpoint that our trainer has written: rank 0 names it, all ranks report."""
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        import ray.train
-
-        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        saved = state.is_world_process_zero and folder.is_dir()  # a full disk costs a checkpoint, not the run
-        ray.train.report(
-            {"step": state.global_step},
-            ray.train.Checkpoint.from_directory(str(folder)) if saved else None,
-            checkpoint_upload_mode=ray.train.CheckpointUploadMode.NO_UPLOAD,
-        )
+    train(arguments["task"])
 
 
 @contextmanager

@@ -167,7 +167,8 @@ def _integers(completion: str, answer: str) -> Verdict | None:
 @cache
 def default_grader() -> Grader:
     """The grader that `grade` and `math_reward` share in this process."""
-    return Grader(workers=os.cpu_count() or 1)
+    # Ray and torchrun say so how many cores are a process's own: those of a training share the machine.
+    return Grader(workers=int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
 
 
 def grade(completion: str, answer: str) -> Verdict:

@@ -1,0 +1,49 @@
+"""What runs in a worker of Ray Train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from lens_core.training.run import train_policy
+
+if TYPE_CHECKING:
+    from lens_core.distributed.train import Task
+
+
+def train(task: Task) -> None:
+    """Train with the other workers, from the checkpoint that Ray last heard of where this is a restart."""
+    import ray.train
+
+    checkpoint = ray.train.get_checkpoint()
+    train_policy(
+        task.problems,
+        task.base,
+        task.config,
+        task.method,
+        task.output,
+        lambda step, metrics: task.queue.put((step, metrics)),
+        task.resume_from if checkpoint is None else Path(checkpoint.path),
+        task.run_state,
+        [ReportToRay()],
+    )
+
+
+class ReportToRay(TrainerCallback):
+    """Tells Ray of each checkpoint that our trainer has written: rank 0 names it, all ranks report."""
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        import ray.train
+
+        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        saved = state.is_world_process_zero and folder.is_dir()  # a full disk costs a checkpoint, not the run
+        # Ray takes reports every few seconds, and a blocking one would wait for that. There is nothing to upload.
+        ray.train.report(
+            {"step": state.global_step},
+            ray.train.Checkpoint.from_directory(str(folder)) if saved else None,
+            checkpoint_upload_mode=ray.train.CheckpointUploadMode.ASYNC,
+            checkpoint_upload_fn=lambda checkpoint, _: checkpoint,
+            delete_local_checkpoint_after_upload=False,
+        )
