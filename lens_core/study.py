@@ -44,6 +44,8 @@ def study(
     if config.study is None:
         raise LensError(f"{config.name} has no `study` section: add `study: {{seeds: [0, 1, 2]}}`")
     _claim(config, output)
+    if tracking is not None:
+        parent_run(tracking)  # makes the store; cells that start together would each do so
     if not (output / "data" / SUMMARY_FILE).exists():
         stages.prepare(config, output / "data")
     stages.base(config, output / "base")
