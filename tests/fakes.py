@@ -27,3 +27,10 @@ def save_tiny_policy(folder: Path) -> Path:
 def constant_objective(rewards: Tensor, confidences: Tensor, entropies: Tensor | None, *, value: float) -> Tensor:
     """An objective of a user's own: the same advantage for every answer."""
     return torch.full_like(rewards, value)
+
+
+def failing_objective(rewards: Tensor, confidences: Tensor, entropies: Tensor | None) -> Tensor:
+    """An objective that passes the check of a configuration, and fails in a training of more than two groups."""
+    if len(rewards) > 2:
+        raise ArithmeticError("this objective knows two groups")
+    return torch.zeros_like(rewards)
