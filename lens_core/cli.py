@@ -336,6 +336,53 @@ def study(
     typer.echo(f"\n{answer(found)}\n\nReport:  {_relative(folder / 'report.html')}")
 
 
+@app.command()
+def sweep(
+    config: Config = "ladder-sweep",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder to write; default: sweeps/NAME.")
+    ] = None,
+    home: Home = DEFAULT_HOME,
+    tracking_uri: TrackingUri = None,
+    overrides: Overrides = None,
+) -> None:
+    """Search the values with the best Pass@k on held-out problems. Finished trials are not run again.
+
+    Example: lens sweep --config ladder-sweep -o sweeps/ladder && lens train --config sweeps/ladder/best.yaml
+    """
+    from lens_core.progress import Display
+    from lens_core.sweep import BEST_FILE
+    from lens_core.sweep import sweep as run_sweep
+    from lens_core.tracking import Tracking, whole_run
+
+    settings = _load(config, overrides)
+    folder = Path("sweeps") / settings.name if output is None else output
+    tracking = Tracking(_tracking_uri(tracking_uri, home), settings.name)
+    with whole_run(tracking), Display() as display:
+        found = run_sweep(settings, folder, tracking, display)
+    _print_sweep(found)
+    typer.echo(f"\nReport:  {_relative(folder / 'report.html')}\nBest:    {_relative(folder / BEST_FILE)}")
+
+
+def _print_sweep(found: Mapping[str, Any], most: int = 10) -> None:
+    """The best trials with their values."""
+    from rich.console import Console
+    from rich.table import Table
+
+    trials = sorted(found["trials"], key=lambda trial: -1 if trial["value"] is None else trial["value"], reverse=True)
+    table = Table(
+        title=f"{found['target']} on held-out problems, the best {min(most, len(trials))} of {len(trials)} trials"
+    )
+    for title in (found["target"], "", "step", *(path.rsplit(".", 1)[-1] for path in trials[0]["values"])):
+        table.add_column(title, justify="right")
+    for trial in trials[:most]:
+        last = trial["history"][-1] if trial["history"] else {"step": 0}
+        values = [f"{value:.3g}" if isinstance(value, float) else str(value) for value in trial["values"].values()]
+        result = "" if trial["value"] is None else f"{100 * trial['value']:.1f} %"
+        table.add_row(result, trial["status"], f"{last['step']:.0f}", *values)
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
 def _print_study(found: Mapping[str, Any]) -> None:
     """Pass@k of each method over seeds, with the paired differences to the reference."""
     from rich.console import Console

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
@@ -79,8 +79,11 @@ class DataConfig(Section):
     """None: `test_share` of the training problems is held out."""
     test_share: float = Field(0.1, gt=0, lt=1)
     """Share held out where `test` is None."""
+    validation: int = Field(0, ge=0)
+    """Training problems that are held out for choices: `lens sweep` compares its trials on them, and never on the test
+    problems."""
     seed: int = Field(0, ge=0)
-    """Of the hold-out and of the order of the training problems."""
+    """Of the hold-outs and of the order of the training problems."""
     skip_bad_rows: bool = False
     """Count bad rows and write them aside instead of stopping at the first."""
 
@@ -273,6 +276,61 @@ class StudyConfig(Section):
     gpus_per_training: float = Field(0, ge=0)
 
 
+class SweepConfig(Section):
+    """A search for the values of a configuration with the best Pass@k on `data.validation` problems (`lens sweep`)."""
+
+    method: str = "lens"
+    """The method that is trained."""
+    space: dict[str, dict[str, Any]] = Field(min_length=1)
+    """Key path -> a distribution of Ray Tune with its arguments: `methods.lens.alpha: {loguniform: [0.01, 10]}`."""
+    search: Literal["random", "grid", "optuna"] = "optuna"
+    """`grid` goes through all combinations of `choice` and `grid_search` values."""
+    scheduler: Literal["none", "asha", "median"] = "asha"
+    """What stops trials early: successive halving, the median of the others, or nothing."""
+    trials: int = Field(16, ge=1)
+    """`grid` has as many as there are combinations."""
+    concurrent: int | None = Field(None, ge=1)
+    """Trials side by side; None: as many as there are CPUs for."""
+    validate_every: int = Field(10, ge=1)
+    """Steps between two measurements of a trial, at which it may be stopped."""
+    k: int = Field(1, ge=1)
+    """The target is Pass@k, from `evaluation.n` answers to each validation problem."""
+    cpus_per_trial: int = Field(1, ge=1)
+    gpus_per_trial: float = Field(0, ge=0)
+    seed: int = Field(0, ge=0)
+    """Of the search; trainings have `train.seed`, the same for all trials."""
+
+    @field_validator("space")
+    @classmethod
+    def _distributions_are_known(cls, space: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for path, distribution in space.items():
+            name, values = next(iter(distribution.items()), ("", None))
+            if len(distribution) != 1 or name not in DISTRIBUTIONS or not isinstance(values, list) or not values:
+                raise ValueError(
+                    f"{path} is {distribution}; give one of {', '.join(DISTRIBUTIONS)} with its arguments as a list, "
+                    "for example {loguniform: [0.01, 10]}"
+                )
+            if name not in _LISTS and len(values) != (3 if name.startswith("q") else 2):
+                wanted = "[low, high, step]" if name.startswith("q") else "[low, high]"
+                raise ValueError(f"{path}: {name} takes {wanted}, not {values}")
+        return space
+
+    @model_validator(mode="after")
+    def _search_knows_the_distributions(self) -> Self:
+        endless = [path for path, distribution in self.space.items() if next(iter(distribution)) not in _LISTS]
+        gridded = [path for path, distribution in self.space.items() if "grid_search" in distribution]
+        if self.search == "optuna" and gridded:
+            raise ValueError(f"search 'optuna' has no grid_search; give {', '.join(gridded)} as choice")
+        if self.search == "grid" and endless:
+            raise ValueError(f"search 'grid' needs choice or grid_search, not a range, for {', '.join(endless)}")
+        return self
+
+
+_LISTS = ("choice", "grid_search")
+DISTRIBUTIONS = (*_LISTS, "uniform", "quniform", "loguniform", "randint", "lograndint")
+"""Names of Ray Tune's distributions that a sweep knows."""
+
+
 class ModelShape(Section):
     """The size of a base policy, for estimates before anything is downloaded."""
 
@@ -312,6 +370,8 @@ class RunConfig(Section):
     evaluation: EvaluationConfig
     study: StudyConfig | None = None
     """For `lens study`."""
+    sweep: SweepConfig | None = None
+    """For `lens sweep`."""
 
     @field_validator("methods", mode="before")
     @classmethod
@@ -336,6 +396,33 @@ class RunConfig(Section):
             names = ", ".join(self.methods)
             raise ValueError(f"study.reference {self.study.reference!r} is none of the methods; choose from {names}")
         return self
+
+    @model_validator(mode="after")
+    def _sweep_fits(self) -> Self:
+        if self.sweep is None:
+            return self
+        if self.sweep.method not in self.methods:
+            raise ValueError(
+                f"sweep.method {self.sweep.method!r} is none of the methods; choose from {', '.join(self.methods)}"
+            )
+        if not self.data.validation:
+            raise ValueError(
+                "a sweep compares trials on problems of their own: set data.validation, for example to 100"
+            )
+        if self.sweep.k > self.evaluation.n:
+            raise ValueError(f"sweep.k {self.sweep.k} exceeds evaluation.n {self.evaluation.n}")
+        return self
+
+    def with_values(self, values: Mapping[str, Any]) -> RunConfig:
+        """The configuration with other values, by key path: `{"methods.lens.alpha": 0.5}`.
+
+        Raises:
+            LensError: if a key does not exist, or a value is refused.
+        """
+        tree = self.model_dump(mode="json")
+        for path, value in values.items():
+            _set(tree, path, value)
+        return parse(RunConfig, tree, self.name)
 
     def train_for(self, method: str) -> TrainConfig:
         """The `train` section as `method` changes it."""
@@ -417,13 +504,17 @@ def _override(tree: dict[str, Any], override: str) -> None:
     path, separator, value = override.partition("=")
     if not separator:
         raise LensError(f"override {override!r} must read key.path=value, for example train.steps=50")
-    *parents, leaf = path.strip().split(".")
+    try:
+        _set(tree, path.strip(), yaml.safe_load(value))
+    except yaml.YAMLError as error:
+        raise LensError(f"override {override!r}: the value is no valid YAML") from error
+
+
+def _set(tree: dict[str, Any], path: str, value: Any) -> None:
+    *parents, leaf = path.split(".")
     for key in parents:
         child = tree.setdefault(key, {})
         if not isinstance(child, dict):
-            raise LensError(f"override {override!r}: {key} holds a value, not further keys")
+            raise LensError(f"{path}: {key} holds a value, not further keys")
         tree = child
-    try:
-        tree[leaf] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise LensError(f"override {override!r}: the value is no valid YAML") from error
+    tree[leaf] = value

@@ -32,8 +32,21 @@ if TYPE_CHECKING:
 BASE = "base"
 """Label of the base policy in tables."""
 TRAINING_FILE, ROLLOUTS_FILE, PASSK_FILE, REPORT_FILE = "training.json", "rollouts.jsonl", "passk.json", "report.html"
-COMPARISON_FILE, RUN_FILE = "comparison.json", "run.json"
+COMPARISON_FILE, RUN_FILE, DESIGN_FILE = "comparison.json", "run.json", "design.json"
 _SAMPLE_PROBLEMS = 5
+
+
+def claim(config: RunConfig, output: Path) -> None:
+    """Write down which configuration `output` belongs to.
+
+    Raises:
+        LensError: if it belongs to another one.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    path, digest = output / DESIGN_FILE, config.digest()
+    if path.exists() and json.loads(path.read_text(encoding="utf-8"))["digest"] != digest:
+        raise LensError(f"{output} holds another {config.name}, or one with other values: choose another folder")
+    path.write_text(json.dumps({"digest": digest, "config": config.model_dump(mode="json")}, indent=2) + "\n", "utf-8")
 
 
 def prepare(config: RunConfig, output: Path, tracking: Tracking | None = None, on_progress: Listener = ignore) -> Path:

@@ -25,7 +25,7 @@ from lens_core.report.study import render_study
 from lens_core.tracking import Tracking, parent_run
 from lens_core.training.metrics_file import read_metrics
 
-STUDY_FILE, DESIGN_FILE = "study.json", "design.json"
+STUDY_FILE = "study.json"
 _POLICY, _EVALUATION, _ERROR = "policy", "evaluation", "error.txt"
 _LAST_STEPS = 10
 """The reference's mean reward over so many last steps is what others are to reach with fewer tokens."""
@@ -43,7 +43,7 @@ def study(
     """
     if config.study is None:
         raise LensError(f"{config.name} has no `study` section: add `study: {{seeds: [0, 1, 2]}}`")
-    _claim(config, output)
+    stages.claim(config, output)
     if tracking is not None:
         parent_run(tracking)  # makes the store; cells that start together would each do so
     if not (output / "data" / SUMMARY_FILE).exists():
@@ -146,19 +146,6 @@ def _facts(config: RunConfig) -> dict[str, str]:
         f"{evaluation.seed} for all",
         "Configuration": f"{config.name}, SHA-256 {config.digest()[:12]}",
     } | {f"Method {name}": str(method.model_dump(exclude_defaults=True)) for name, method in config.methods.items()}
-
-
-def _claim(config: RunConfig, output: Path) -> None:
-    """Write down which study `output` belongs to.
-
-    Raises:
-        LensError: if it is another one.
-    """
-    output.mkdir(parents=True, exist_ok=True)
-    path, digest = output / DESIGN_FILE, config.digest()
-    if path.exists() and json.loads(path.read_text(encoding="utf-8"))["digest"] != digest:
-        raise LensError(f"{output} holds another study, or one with other values: choose another folder")
-    path.write_text(json.dumps({"digest": digest, "config": config.model_dump(mode="json")}, indent=2) + "\n", "utf-8")
 
 
 def _one(config: RunConfig, method: str, seed: int) -> RunConfig:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lens_core.errors import LensError, first_line
 
@@ -91,6 +91,9 @@ class StageRun:
         self.client.log_inputs(self.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", context)])])
         self.tags({f"data.{context}.sha256": sha256})
 
+    def end(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
+        self.client.set_terminated(self.run_id, status)
+
 
 class MetricsSender:
     """Sends the metrics of a run's steps in the background, in order; a server that is away gets them later.
@@ -157,24 +160,30 @@ def stage_run(tracking: Tracking, stage: str, resume_id: str | None = None) -> I
     Raises:
         LensError: if MLflow knows no run `resume_id`.
     """
-    parent = parent_run(tracking)
-    client = parent.client
-    run = _new_run(tracking, parent, stage) if resume_id is None else _old_run(client, resume_id)
+    run = new_run(tracking, stage) if resume_id is None else old_run(tracking, resume_id)
     try:
         yield run
     except BaseException as error:
-        client.set_terminated(run.run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        run.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
-    client.set_terminated(run.run_id, "FINISHED")
+    run.end("FINISHED")
 
 
-def _new_run(tracking: Tracking, parent: StageRun, stage: str) -> StageRun:
+def new_run(tracking: Tracking, stage: str) -> StageRun:
+    """A nested run that is running until its `end` is called."""
+    parent = parent_run(tracking)
     experiment = _experiment(parent.client, tracking.uri)
     tags = {_PARENT_TAG: parent.run_id, RUN_TAG: tracking.run, "lens.stage": stage}
     return StageRun(parent.client, parent.client.create_run(experiment, run_name=stage, tags=tags).info.run_id)
 
 
-def _old_run(client: MlflowClient, run_id: str) -> StageRun:
+def old_run(tracking: Tracking, run_id: str) -> StageRun:
+    """An earlier nested run, running again.
+
+    Raises:
+        LensError: if MLflow does not know it.
+    """
+    client = parent_run(tracking).client
     from mlflow.exceptions import MlflowException
 
     try:

@@ -17,7 +17,8 @@ from lens_core.data.problem import Problem, digest, write_problems
 from lens_core.data.readers import BadRow, read_source, stop_at
 from lens_core.errors import LensError
 
-TRAIN_FILE, TEST_FILE, SUMMARY_FILE, BAD_ROWS_FILE = "train.jsonl", "test.jsonl", "data.json", "bad_rows.jsonl"
+TRAIN_FILE, TEST_FILE, VALIDATION_FILE = "train.jsonl", "test.jsonl", "validation.jsonl"
+SUMMARY_FILE, BAD_ROWS_FILE = "data.json", "bad_rows.jsonl"
 
 
 class DataSummary(BaseModel):
@@ -29,6 +30,8 @@ class DataSummary(BaseModel):
     """Problems to train on."""
     test: int
     """Problems to evaluate on."""
+    validation: int = 0
+    """Problems that a sweep compares its trials on."""
     train_levels: dict[str, int]
     """Training problems by level; `none` where the source has no levels."""
     test_levels: dict[str, int]
@@ -42,6 +45,8 @@ class DataSummary(BaseModel):
     """SHA-256 of `train.jsonl`."""
     test_digest: str
     """SHA-256 of `test.jsonl`."""
+    validation_digest: str | None = None
+    """SHA-256 of `validation.jsonl`; None without it."""
 
 
 def prepare(config: DataConfig, output: Path) -> DataSummary:
@@ -65,10 +70,12 @@ def prepare(config: DataConfig, output: Path) -> DataSummary:
         test = distinct(test_read)
         duplicates += len(test_read) - len(test)
     kept = without_overlap(train, test)
+    overlap = len(train) - len(kept)
+    validation, kept = kept[: config.validation], kept[config.validation :]
     _require_some("training", kept, config.train, bad)
     _require_some("test", test, config.train if config.test is None else (config.test,), bad)
     try:
-        return _write(kept, test, bad, duplicates, len(train) - len(kept), output)
+        return _write(kept, test, validation, bad, duplicates, overlap, output)
     except OSError as error:
         raise LensError(f"{output} cannot be written: {error.strerror}; give a folder that can") from error
 
@@ -83,19 +90,29 @@ def _require_some(
 
 
 def _write(
-    kept: Sequence[Problem], test: Sequence[Problem], bad: Sequence[BadRow], duplicates: int, overlap: int, output: Path
+    kept: Sequence[Problem],
+    test: Sequence[Problem],
+    validation: Sequence[Problem],
+    bad: Sequence[BadRow],
+    duplicates: int,
+    overlap: int,
+    output: Path,
 ) -> DataSummary:
     """Write the folder, its summary last: while it is missing, the folder is not whole."""
     output.mkdir(parents=True, exist_ok=True)
     (output / SUMMARY_FILE).unlink(missing_ok=True)  # of an earlier preparation, as are old bad rows
     (output / BAD_ROWS_FILE).unlink(missing_ok=True)
+    (output / VALIDATION_FILE).unlink(missing_ok=True)
     if bad:
         _write_text("".join(json.dumps(asdict(row)) + "\n" for row in bad), output / BAD_ROWS_FILE)
     write_problems(kept, output / TRAIN_FILE)
     write_problems(test, output / TEST_FILE)
+    if validation:
+        write_problems(validation, output / VALIDATION_FILE)
     summary = DataSummary(
         train=len(kept),
         test=len(test),
+        validation=len(validation),
         train_levels=_levels(kept),
         test_levels=_levels(test),
         duplicates_removed=duplicates,
@@ -103,6 +120,7 @@ def _write(
         bad_rows=len(bad),
         train_digest=digest(output / TRAIN_FILE),
         test_digest=digest(output / TEST_FILE),
+        validation_digest=digest(output / VALIDATION_FILE) if validation else None,
     )
     _write_text(summary.model_dump_json(indent=2) + "\n", output / SUMMARY_FILE)
     return summary

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -19,7 +18,7 @@ from lens_core.rollout.engine import (
     load_policy,
     sample_rollouts,
 )
-from lens_core.verify import Grader, Verdict
+from lens_core.verify import Verdict, default_grader
 
 
 def evaluate_policy(
@@ -30,24 +29,32 @@ def evaluate_policy(
     `on_problem(done)` is called after each problem. The same seed gives every model the same random draws, so that
     models are compared on equal luck.
     """
+    with closing(_engine(model, config)) as engine:
+        yield from evaluate_engine(problems, engine, config, on_problem)
+
+
+def evaluate_engine(
+    problems: Sequence[Problem], engine: Engine, config: EvaluationConfig, on_problem: Callable[[int], None]
+) -> Iterator[ProblemResult]:
+    """The same for an engine that is there already."""
     sampling = SamplingConfig(
         temperature=config.temperature, max_new_tokens=config.max_new_tokens, batch_size=config.batch_size
     )
     questions = [problem.prompt for problem in problems]
-    with Grader(workers=os.cpu_count() or 1) as grader, closing(_engine(model, config)) as engine:
-        groups = sample_rollouts(engine, questions, config.n, sampling, config.seed)
-        for done, (problem, rollouts) in enumerate(zip(problems, groups, strict=True), start=1):
-            verdicts = grader.grade_many([(rollout.text, problem.answer) for rollout in rollouts])
-            yield ProblemResult(
-                problem=problem.id,
-                prompt=problem.prompt,
-                answer=problem.answer,
-                level=problem.level,
-                subject=problem.subject,
-                source=problem.source,
-                completions=tuple(map(_completion, rollouts, verdicts)),
-            )
-            on_problem(done)
+    grader = default_grader()
+    groups = sample_rollouts(engine, questions, config.n, sampling, config.seed)
+    for done, (problem, rollouts) in enumerate(zip(problems, groups, strict=True), start=1):
+        verdicts = grader.grade_many([(rollout.text, problem.answer) for rollout in rollouts])
+        yield ProblemResult(
+            problem=problem.id,
+            prompt=problem.prompt,
+            answer=problem.answer,
+            level=problem.level,
+            subject=problem.subject,
+            source=problem.source,
+            completions=tuple(map(_completion, rollouts, verdicts)),
+        )
+        on_problem(done)
 
 
 def _engine(model: Path, config: EvaluationConfig) -> Engine:

@@ -186,11 +186,13 @@ def draw(folder: Path, name: str, title: str, caption: str, figure: Figure | Non
     if figure is None:
         return None
     folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / f"{name}.png", dpi=150)
+    figure.savefig(folder / f"{name}.png", dpi=150, bbox_inches="tight")
     buffer = io.StringIO()
     # Without the salt and with the date, equal runs would differ.
     with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "font.family": "sans-serif"}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        figure.savefig(
+            buffer, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None, "Creator": None}
+        )
     drawing = buffer.getvalue()
     unique = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", drawing[drawing.index("<svg") :])
     return Plot(name, title, caption, Markup(unique))

@@ -117,7 +117,7 @@ def differences(by_method: Mapping[str, Mapping[str, Any]], colour: Colours) -> 
         _whisker(axes, mean, row, colour[method])
     axes.axvline(0, color="#333333", linewidth=1)
     axes.set_yticks(range(len(found)), list(found))
-    axes.invert_yaxis()
+    axes.set_ylim(len(found) - 0.5, -0.5)
     return figure
 
 
@@ -137,6 +137,27 @@ def differences_by_level(levels: Mapping[str, Mapping[str, Mapping[str, Any]]], 
     axes.axhline(0, color="#333333", linewidth=1)
     axes.set_xticks(range(len(levels)), list(levels))
     _legend(axes)
+    return figure
+
+
+def learning_curves(trials: Sequence[Mapping[str, Any]], target: str) -> Figure | None:
+    """A line a trial: the target against the step; the best one bold, pruned ones end with a cross."""
+    figure, axes = _figure("Training step", f"{target}, %")
+    curves = [trial for trial in trials if trial["history"]]
+    if not curves:
+        return None
+    best = max(curves, key=lambda trial: trial["history"][-1]["pass_at_k"])
+    for trial in curves:
+        steps = [report["step"] for report in trial["history"]]
+        values = [100 * report["pass_at_k"] for report in trial["history"]]
+        front = trial is best
+        axes.plot(steps, values, color="#d55e00" if front else "#8a94a6", linewidth=2 if front else 1, zorder=2 + front)
+        axes.plot(
+            steps[-1:],
+            values[-1:],
+            marker="x" if trial["status"] == "pruned" else "o",
+            color=axes.lines[-1].get_color(),
+        )
     return figure
 
 

@@ -90,7 +90,7 @@ def test_study_in_which_everything_fails_says_the_first_cause(base: Path, tmp_pa
 
 def test_folder_of_another_study_is_refused(base: Path, tmp_path: Path) -> None:
     (tmp_path / "design.json").write_text('{"digest": "0"}')
-    with pytest.raises(LensError, match="holds another study"):
+    with pytest.raises(LensError, match="holds another ladder-quick"):
         study(design(base, "{grpo: {objective: grpo}}"), tmp_path)
 
 

@@ -1,0 +1,189 @@
+"""Ray Tune: a search over values of a configuration."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lens_core.config import RunConfig, SweepConfig
+from lens_core.distributed.cluster import cluster
+
+TUNE_FOLDER = "tune"
+"""Below the sweep's own: Ray Tune's state, and a folder for each trial."""
+_REPORTED = ("pass_at_k", "step", "tokens", "reward")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is known of one trial."""
+
+    id: str
+    values: Mapping[str, Any]
+    """By key path of the configuration."""
+    status: Literal["running", "finished", "pruned", "failed"]
+    history: tuple[Mapping[str, float], ...]
+    """What it reported: `pass_at_k`, `step`, `tokens`, `reward`, each time it was validated."""
+    folder: str
+    error: str | None = None
+
+    @property
+    def value(self) -> float:
+        """Pass@k of its last report; NaN before the first."""
+        return self.history[-1]["pass_at_k"] if self.history else math.nan
+
+
+OnTrial = Callable[[Trial], None]
+"""Called with a trial as it starts, reports, and ends."""
+_on_trial: ContextVar[OnTrial] = ContextVar("on_trial")
+# Tune pickles its callbacks with its state, and what listens holds a terminal and connections.
+
+
+def search(config: RunConfig, data: Path, base: Path, output: Path, on_trial: OnTrial) -> None:
+    """Run the trials that `output` lacks; one that was interrupted goes on from its last checkpoint.
+
+    Raises:
+        LensError: if no cluster is reached.
+    """
+    assert config.sweep is not None
+    sweep = config.sweep
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's own tables, at whatever verbosity
+    with cluster():
+        from ray import tune
+
+        def trial(values: dict[str, Any]) -> None:
+            from lens_core.distributed.trial import run_trial
+
+            run_trial(config, values, data, base)
+
+        trainable = tune.with_resources(trial, {"cpu": sweep.cpus_per_trial, "gpu": sweep.gpus_per_trial})
+        folder = output.absolute() / TUNE_FOLDER
+        if tune.Tuner.can_restore(str(folder)):
+            tuner = tune.Tuner.restore(str(folder), trainable, resume_unfinished=True, resume_errored=False)
+        else:
+            tuner = tune.Tuner(
+                trainable,
+                param_space=_space(sweep),
+                tune_config=tune.TuneConfig(
+                    metric="pass_at_k",
+                    mode="max",
+                    num_samples=1 if sweep.search == "grid" else sweep.trials,
+                    search_alg=_searcher(sweep),
+                    scheduler=_scheduler(config),
+                    max_concurrent_trials=sweep.concurrent or _room(sweep),
+                    trial_dirname_creator=_trial_folder,
+                    reuse_actors=True,  # the next trial of a process imports nothing
+                ),
+                run_config=tune.RunConfig(
+                    name=folder.name, storage_path=str(folder.parent), verbose=0, callbacks=[_listener()]
+                ),
+            )
+        token = _on_trial.set(on_trial)
+        try:
+            tuner.fit()
+        finally:
+            _on_trial.reset(token)
+
+
+def _room(sweep: SweepConfig) -> int:
+    """Trials that fit on the cluster: a search that ran ahead of them would learn nothing from their results."""
+    import ray
+
+    return max(1, int(ray.cluster_resources().get("CPU", 1) // sweep.cpus_per_trial))
+
+
+def pass_on(trial: Trial) -> None:
+    """To whoever called `search`."""
+    _on_trial.get()(trial)
+
+
+def _trial_folder(trial: Any) -> str:
+    return str(trial.trial_id)
+
+
+def _listener() -> Any:
+    from ray import tune
+
+    class Listener(tune.Callback):
+        """Passes on what Tune sees, in our own words."""
+
+        def __init__(self) -> None:
+            self._histories: dict[str, tuple[Mapping[str, float], ...]] = {}
+
+        def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+            self._tell(trial, "running")
+
+        def on_trial_result(
+            self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any
+        ) -> None:
+            report = {key: float(result[key]) for key in _REPORTED}
+            self._histories[trial.trial_id] = (*self._histories.get(trial.trial_id, ()), report)
+            self._tell(trial, "running")
+
+        def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+            ended = trial.last_result is not None and trial.last_result.get("ended") == 1.0
+            self._tell(trial, "finished" if ended else "pruned")
+
+        def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+            self._tell(trial, "failed")
+
+        def _tell(self, trial: Any, status: Literal["running", "finished", "pruned", "failed"]) -> None:
+            history = self._histories.get(trial.trial_id, ())
+            error = _last_line(trial.get_error()) if status == "failed" else None
+            folder = str(trial.local_path)
+            pass_on(Trial(trial.trial_id, dict(trial.config), status, history, folder, error))
+
+        def get_state(self) -> dict[str, Any]:
+            return dict(self._histories)
+
+        def set_state(self, state: dict[str, Any]) -> None:
+            self._histories = dict(state)
+
+    return Listener()
+
+
+def _last_line(error: Any) -> str:
+    """The cause at the end of a worker's traceback."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__
+
+
+def _space(sweep: SweepConfig) -> dict[str, Any]:
+    from ray import tune
+
+    space: dict[str, Any] = {}
+    for path, distribution in sweep.space.items():
+        name, values = next(iter(distribution.items()))
+        if sweep.search == "grid" or name == "grid_search":
+            space[path] = tune.grid_search(values)
+        else:
+            space[path] = tune.choice(values) if name == "choice" else getattr(tune, name)(*values)
+    return space
+
+
+def _searcher(sweep: SweepConfig) -> Any:
+    if sweep.search == "optuna":
+        from ray.tune.search.optuna import OptunaSearch
+
+        return OptunaSearch(seed=sweep.seed)
+    from ray.tune.search.basic_variant import BasicVariantGenerator
+
+    return BasicVariantGenerator(random_state=sweep.seed)
+
+
+def _scheduler(config: RunConfig) -> Any:
+    """What stops trials, after a ninth of the steps at the earliest."""
+    from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule
+
+    assert config.sweep is not None
+    steps, first = config.train.steps, max(config.sweep.validate_every, config.train.steps // 9)
+    if config.sweep.scheduler == "asha":
+        # `max_t` lies beyond the last step: a trial ends by itself, which tells it from a pruned one.
+        return ASHAScheduler(time_attr="step", max_t=steps + 1, grace_period=first, reduction_factor=3)
+    if config.sweep.scheduler == "median":
+        return MedianStoppingRule(time_attr="step", grace_period=first)
+    return FIFOScheduler()

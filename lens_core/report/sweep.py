@@ -1,0 +1,142 @@
+"""The report of a sweep: one HTML file, readable without a network and by a person who was not there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from lens_core.report import plots
+from lens_core.report.html import Plot, draw, environment
+
+_FEWEST = 4
+"""Trials below which importances and a response surface would be noise."""
+
+
+def render_sweep(sweep: Mapping[str, Any], best: str, output: Path) -> Path:
+    """Write the report to `output`, and each plot as `plots/NAME.png` beside it.
+
+    Args:
+        sweep: what `sweep.json` holds.
+        best: text of the best configuration.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    paths = list(sweep["trials"][0]["values"])
+    measured = [trial for trial in sweep["trials"] if trial["value"] is not None and trial["status"] != "failed"]
+    ranked = sorted(measured, key=lambda trial: trial["value"], reverse=True)
+    others = [trial for trial in sweep["trials"] if trial not in measured]
+    page = (
+        environment()
+        .get_template("sweep.html.j2")
+        .render(
+            sweep=sweep,
+            best=next(trial for trial in measured if trial["id"] == sweep["best"]),
+            best_config=best,
+            trials=ranked + others,
+            paths={path: _short(path, paths) for path in paths},
+            plots=_plots(sweep, measured, output.parent / "plots"),
+        )
+    )
+    output.write_text(page, encoding="utf-8")
+    return output
+
+
+def _plots(sweep: Mapping[str, Any], measured: Sequence[Mapping[str, Any]], folder: Path) -> list[Plot]:
+    target = sweep["target"]
+    figures: list[tuple[str, str, str, Figure | None]] = [
+        (
+            "learning-curves",
+            "Learning curves",
+            f"{target} on the held-out problems as each trial went on; pruned ones end with a cross.",
+            plots.learning_curves(sweep["trials"], target),
+        ),
+        *_optuna_plots(measured, target),
+    ]
+    drawn = [draw(folder, *figure) for figure in figures]
+    return [plot for plot in drawn if plot is not None]
+
+
+def _optuna_plots(measured: Sequence[Mapping[str, Any]], target: str) -> list[tuple[str, str, str, Figure | None]]:
+    """Optuna's plots of a study made of our trials, whatever search has made them."""
+    import warnings
+
+    import optuna
+
+    varied = [path for path in measured[0]["values"] if len({str(trial["values"][path]) for trial in measured}) > 1]
+    if len(measured) < _FEWEST or not varied:
+        return []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study = _optuna_study(measured, varied)
+        draw_with = optuna.visualization.matplotlib
+        coordinates = draw_with.plot_parallel_coordinate(study, target_name=target)
+        importances = draw_with.plot_param_importances(study, target_name=target)
+        numeric = [_short(path, varied) for path in varied if isinstance(measured[0]["values"][path], int | float)]
+        surface = draw_with.plot_contour(study, params=numeric[:2], target_name=target) if len(numeric) > 1 else None
+    return [
+        (
+            "parallel-coordinates",
+            "Values and results",
+            f"A line a trial, from its {target} through its values.",
+            _figure_of(coordinates),
+        ),
+        (
+            "importances",
+            "What mattered",
+            f"Share of the variation in {target} that each value explains (fANOVA); unsure with few trials.",
+            _figure_of(importances),
+        ),
+        (
+            "response",
+            "Response surface",
+            f"{target} over the first two values, interpolated between the trials (dots).",
+            None if surface is None else _figure_of(surface),
+        ),
+    ]
+
+
+def _optuna_study(measured: Sequence[Mapping[str, Any]], varied: Sequence[str]) -> Any:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="maximize")
+    distributions = {path: _distribution([trial["values"][path] for trial in measured]) for path in varied}
+    for trial in measured:
+        study.add_trial(
+            optuna.trial.create_trial(
+                params={_short(path, varied): trial["values"][path] for path in varied},
+                distributions={_short(path, varied): distributions[path] for path in varied},
+                value=trial["value"],
+            )
+        )
+    return study
+
+
+def _short(path: str, among: Sequence[str]) -> str:
+    """The last part of a key path, where no other one ends with it."""
+    last = path.rsplit(".", 1)[-1]
+    return last if sum(other.rsplit(".", 1)[-1] == last for other in among) == 1 else path
+
+
+def _distribution(values: Sequence[Any]) -> Any:
+    """The range that was seen, on a log scale where it spans more than a factor of ten."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
+        return CategoricalDistribution(sorted(set(values), key=str))
+    low, high = float(min(values)), float(max(values))
+    return FloatDistribution(low, high, log=low > 0 and high > 10 * low)
+
+
+def _figure_of(axes: Any) -> Figure:
+    """The figure, taken out of pyplot's keeping."""
+    from matplotlib import pyplot
+
+    first = axes if hasattr(axes, "figure") else axes.flat[0]
+    first.set_title("")  # the page has one
+    figure: Figure = first.figure
+    pyplot.close(figure)
+    figure.set_size_inches(6.4, 4.0)
+    return figure

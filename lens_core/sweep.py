@@ -1,0 +1,169 @@
+"""A sweep: the values of a configuration with the best Pass@k on held-out problems, found by Ray Tune.
+
+All trials start from the same base, see the same prompts in the same order, and are measured with the same draws. What
+a trial gave is written down as it ends, so that a sweep that was stopped goes on with the trials that are missing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lens_core import stages
+from lens_core.config import RunConfig
+from lens_core.data.prepare import SUMMARY_FILE
+from lens_core.distributed.tune import Trial, search
+from lens_core.errors import LensError
+from lens_core.progress import Listener, Progress, ignore
+from lens_core.report.sweep import render_sweep
+from lens_core.tracking import StageRun, Tracking, new_run, old_run, parent_run
+
+SWEEP_FILE, TRIALS_FILE, BEST_FILE = "sweep.json", "trials.json", "best.yaml"
+_MLFLOW_STATUS: Mapping[str, Any] = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+
+
+def sweep(
+    config: RunConfig, output: Path, tracking: Tracking | None = None, on_progress: Listener = ignore
+) -> dict[str, Any]:
+    """Run the trials that `output` lacks, write `sweep.json`, `best.yaml` and `report.html`, and return the first.
+
+    `best.yaml` is a whole configuration for `lens train --config`. Trials that fail are recorded; the others go on.
+
+    Raises:
+        LensError: if the configuration has no `sweep` section, `output` holds another sweep, or every trial failed.
+    """
+    if config.sweep is None:
+        raise LensError(f"{config.name} has no `sweep` section: say what to search, or take --config ladder-sweep")
+    stages.claim(config, output)
+    if not (output / "data" / SUMMARY_FILE).exists():
+        stages.prepare(config, output / "data")
+    base = stages.base(config, output / "base")
+    board = _Board(config, output, tracking, on_progress)
+    search(config, (output / "data").absolute(), base.absolute(), output, board)
+    trials = list(board.trials.values())
+    ended = [trial for trial in trials if not math.isnan(trial.value) and trial.status != "failed"]
+    if not ended:
+        cause = next((trial.error for trial in trials if trial.error), "no trial reported a result")
+        raise LensError(f"every trial of the sweep failed, the first with: {cause}")
+    best = max(ended, key=lambda trial: (trial.status == "finished", trial.value))
+    _write_best(config, best, output / BEST_FILE)
+    found = {
+        "name": config.name,
+        "target": f"Pass@{config.sweep.k}",
+        "method": config.sweep.method,
+        "best": best.id,
+        "trials": [asdict(trial) | {"value": None if math.isnan(trial.value) else trial.value} for trial in trials],
+    }
+    (output / SWEEP_FILE).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    render_sweep(found, (output / BEST_FILE).read_text(encoding="utf-8"), output / stages.REPORT_FILE)
+    if tracking is not None:
+        parent = parent_run(tracking)
+        parent.metrics({"best": best.value})
+        for name in (SWEEP_FILE, BEST_FILE, stages.REPORT_FILE):
+            parent.artifact(output / name)
+        parent.artifact(output / "plots", "plots")
+    return found
+
+
+class _Board:
+    """Takes what trials say: into a file, to MLflow, and to whoever watches."""
+
+    def __init__(self, config: RunConfig, output: Path, tracking: Tracking | None, on_progress: Listener) -> None:
+        assert config.sweep is not None
+        self._config, self._tracking, self._on_progress = config, tracking, on_progress
+        self._path = output / TRIALS_FILE
+        self._total = _count(config)
+        self._start = time.monotonic()
+        self._runs: dict[str, StageRun] = {}
+        self.trials: dict[str, Trial] = {}
+        self._run_ids: dict[str, str] = {}
+        if self._path.exists():
+            state = json.loads(self._path.read_text(encoding="utf-8"))
+            self.trials = {each["id"]: Trial(**{**each, "history": tuple(each["history"])}) for each in state["trials"]}
+            self._run_ids = state["mlflow_runs"]
+        self._earlier = self._done()
+        self._tell()
+
+    def __call__(self, trial: Trial) -> None:
+        self.trials[trial.id] = trial
+        if self._tracking is not None:
+            self._track(trial, self._tracking)
+        if trial.status != "running":
+            self._write()
+        self._tell()
+
+    def _track(self, trial: Trial, tracking: Tracking) -> None:
+        run = self._runs.get(trial.id)
+        if run is None and trial.id in self._run_ids:
+            run = old_run(tracking, self._run_ids[trial.id])
+        elif run is None:
+            run = new_run(tracking, f"trial {len(self._run_ids) + 1}")
+            run.params(dict(trial.values))
+            run.tags({"lens.trial": trial.id, "checkpoint": Path(trial.folder).as_uri()})
+            self._run_ids[trial.id] = run.run_id
+            self._write()
+        self._runs[trial.id] = run
+        if trial.status != "running":
+            run.tags({"lens.trial.status": trial.status} | ({"lens.error": trial.error} if trial.error else {}))
+            run.end(_MLFLOW_STATUS[trial.status])
+        elif trial.history:
+            last = trial.history[-1]
+            run.metrics({key: value for key, value in last.items() if key != "step"}, int(last["step"]))
+
+    def _write(self) -> None:
+        state = {"trials": [asdict(trial) for trial in self.trials.values()], "mlflow_runs": self._run_ids}
+        partial = self._path.with_suffix(".partial")
+        partial.write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+        partial.replace(self._path)
+
+    def _done(self) -> int:
+        return sum(trial.status != "running" for trial in self.trials.values())
+
+    def _tell(self) -> None:
+        done = self._done()
+        by_status = {
+            status: sum(trial.status == status for trial in self.trials.values())
+            for status in ("running", "pruned", "failed")
+        }
+        parts = [f"{count} {status}" for status, count in by_status.items() if count]
+        measured = [trial for trial in self.trials.values() if not math.isnan(trial.value)]
+        if measured:
+            best = max(measured, key=lambda trial: trial.value)
+            parts.insert(0, f"best {100 * best.value:.1f} % with {describe(best.values)}")
+        if done > self._earlier and done < self._total:
+            left = (time.monotonic() - self._start) / (done - self._earlier) * (self._total - done)
+            parts.append(f"about {max(1, round(left / 60))} min left")
+        self._on_progress(Progress("sweep", min(done, self._total), self._total, ", ".join(parts)))
+
+
+def describe(values: Mapping[str, Any]) -> str:
+    """`alpha 0.31, learning_rate 4e-05`"""
+    return ", ".join(
+        f"{path.rsplit('.', 1)[-1]} {value:.3g}" if isinstance(value, float) else f"{path.rsplit('.', 1)[-1]} {value}"
+        for path, value in values.items()
+    )
+
+
+def _count(config: RunConfig) -> int:
+    """Trials of the whole sweep."""
+    assert config.sweep is not None
+    lists = [
+        len(values)
+        for distribution in config.sweep.space.values()
+        for name, values in distribution.items()
+        if config.sweep.search == "grid" or name == "grid_search"
+    ]
+    return math.prod(lists) * (1 if config.sweep.search == "grid" else config.sweep.trials)
+
+
+def _write_best(config: RunConfig, best: Trial, path: Path) -> None:
+    chosen = config.with_values(best.values).model_copy(update={"sweep": None})
+    head = f"# The best of {config.name}: {100 * best.value:.1f} % on held-out problems with {describe(best.values)}.\n"
+    path.write_text(head + yaml.safe_dump(chosen.model_dump(mode="json"), sort_keys=False), encoding="utf-8")

@@ -1,0 +1,63 @@
+"""kill -9 of a whole Ray training, driver and workers: resumed, it is the undisturbed one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from safetensors.torch import load_file
+
+from lens_core import stages
+from lens_core.config import load_config
+from lens_core.training.metrics_file import read_metrics
+from tests.fakes import save_tiny_policy
+
+pytestmark = pytest.mark.e2e
+
+SETTINGS = [
+    "train.steps=12",
+    "train.prompts_per_step=3",
+    "train.group_size=4",
+    "train.max_new_tokens=12",
+    "train.warmup_steps=0",
+    "train.learning_rate=1e-3",
+    "train.checkpoint_every=1",
+    "methods={m: {objective: nsr}}",
+]
+
+
+def test_killed_driver_is_resumed_to_the_same_result(tmp_path: Path) -> None:
+    config = load_config("demo", SETTINGS)
+    base, data = save_tiny_policy(tmp_path / "base"), stages.prepare(config, tmp_path / "data")
+    whole = stages.train(config, "m", data, base, tmp_path / "whole")
+
+    output = tmp_path / "killed"
+    command = [str(Path(sys.executable).with_name("lens")), "train", "--workers", "2", "--method", "m"]
+    command += ["--data", str(data), "--base", str(base), "-o", str(output), "--home", str(tmp_path / "home")]
+    command += [word for setting in SETTINGS for word in ("--set", setting)]
+    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    while len(read_metrics(output)) < 3:
+        with pytest.raises(subprocess.TimeoutExpired):
+            driver.wait(0.1)  # it must not end by itself
+    family = psutil.Process(driver.pid).children(recursive=True)
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    gone, alive = psutil.wait_procs(family, timeout=60)
+    assert not alive, f"left behind by the killed driver: {alive}"
+    assert 3 <= len(read_metrics(output)) < 12
+
+    subprocess.run([*command, "--resume"], check=True, stdout=subprocess.DEVNULL)
+    curves = [
+        [{key: value for key, value in step.items() if key not in ("elapsed_s", "step_time")} for step in metrics]
+        for metrics in (read_metrics(output), read_metrics(whole))
+    ]
+    assert len(curves[0]) == len(curves[1]) == 12
+    for step, other in zip(*curves, strict=True):
+        assert step == pytest.approx(other, abs=1e-4)
+    weights, others = (load_file(folder / "model.safetensors") for folder in (output, whole))
+    assert all((weights[name] - weight).abs().max() <= 1e-4 for name, weight in others.items())
+    assert json.loads((output / "training.json").read_text())["steps"] == 12

@@ -1,0 +1,169 @@
+"""A sweep on real Ray Tune: what it leaves behind, resumption after a kill, failing trials, schedulers and searches."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from mlflow import MlflowClient
+
+from lens_core.config import RunConfig, load_config
+from lens_core.errors import LensError
+from lens_core.progress import Progress
+from lens_core.sweep import sweep
+from lens_core.tracking import EXPERIMENT, Tracking
+from lens_core.training.metrics_file import read_metrics
+from tests.fakes import save_tiny_policy
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).resolve().parents[2]
+SPACE = "{train.learning_rate: {choice: [1.0e-3, 1.0e-4]}, methods.m.positive_weight: {choice: [0.0, 0.5]}}"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_policy(tmp_path_factory.mktemp("base"))
+
+
+def design(base: Path, *overrides: str, space: str = SPACE) -> RunConfig:
+    train = ["steps=4", "prompts_per_step=2", "group_size=4", "max_new_tokens=8", "warmup_steps=0"]
+    others = [
+        f"base={base}",
+        "data.train.per_level=4",
+        "data.test.per_level=2",
+        "data.validation=4",
+        "evaluation.n=2",
+        "evaluation.ks=[1,2]",
+        "evaluation.max_new_tokens=8",
+        "methods={m: {objective: nsr}}",
+        "sweep.method=m",
+        f"sweep.space={space}",
+        "sweep.search=grid",
+        "sweep.scheduler=none",
+        "sweep.validate_every=2",
+        *overrides,
+    ]
+    return load_config("ladder-sweep", [*(f"train.{each}" for each in train), *others])
+
+
+def trial_runs(tracking: Tracking) -> list[Any]:
+    client = MlflowClient(tracking_uri=tracking.uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    return list(client.search_runs([experiment.experiment_id], "tags.`lens.stage` LIKE 'trial %'"))
+
+
+def test_grid_goes_through_all_combinations_and_leaves_a_configuration_to_train(base: Path, tmp_path: Path) -> None:
+    tracking = Tracking(f"sqlite:///{tmp_path}/mlflow.db", "sweep")
+    seen: list[Progress] = []
+    found = sweep(design(base), tmp_path / "sweep", tracking, seen.append)
+    combinations = {
+        (t["values"]["train.learning_rate"], t["values"]["methods.m.positive_weight"]) for t in found["trials"]
+    }
+    assert combinations == {(1e-3, 0.0), (1e-3, 0.5), (1e-4, 0.0), (1e-4, 0.5)}
+    for trial in found["trials"]:
+        assert trial["status"] == "finished"
+        assert [report["step"] for report in trial["history"]] == [2, 4]
+        assert trial["history"][-1]["tokens"] > trial["history"][0]["tokens"] > 0
+        assert (Path(trial["folder"]) / "policy/model.safetensors").exists()
+    # Data order and draws are the same for all: until the first update, so are the answers.
+    firsts = [read_metrics(Path(trial["folder"]) / "policy")[0] for trial in found["trials"]]
+    assert len({(first["lens/tokens/generated"], first["lens/confidence/wrong"]) for first in firsts}) == 1
+    assert (seen[0].done, seen[-1].done, seen[-1].total) == (0, 4, 4)
+    assert "best" in seen[-1].text
+
+    best = next(trial for trial in found["trials"] if trial["id"] == found["best"])
+    config = load_config(tmp_path / "sweep/best.yaml")
+    assert config.sweep is None
+    assert config.train.learning_rate == best["values"]["train.learning_rate"]
+    assert config.methods["m"].parameters["positive_weight"] == best["values"]["methods.m.positive_weight"]
+    assert "Learning curves" in (tmp_path / "sweep/report.html").read_text()
+    assert (tmp_path / "sweep/plots/learning-curves.png").exists()
+
+    runs = trial_runs(tracking)
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert len(runs) == 4
+    assert {run.data.tags["lens.trial"] for run in runs} == {trial["id"] for trial in found["trials"]}
+    assert all("pass_at_k" in run.data.metrics and "train.learning_rate" in run.data.params for run in runs)
+
+    # Called again, it runs nothing.
+    written = [path.stat().st_mtime_ns for path in (tmp_path / "sweep/tune").glob("*/policy/model.safetensors")]
+    again = sweep(design(base), tmp_path / "sweep", tracking)
+    assert again == found
+    assert written == [path.stat().st_mtime_ns for path in (tmp_path / "sweep/tune").glob("*/policy/model.safetensors")]
+
+
+def test_failing_trials_are_recorded_and_the_others_go_on(base: Path, tmp_path: Path) -> None:
+    space = "{methods.m.objective: {choice: [dr_grpo, 'tests.fakes:failing_objective']}}"
+    tracking = Tracking(f"sqlite:///{tmp_path}/mlflow.db", "sweep")
+    config = design(base, "train.prompts_per_step=3", "methods={m: {objective: dr_grpo}}", space=space)
+    found = sweep(config, tmp_path / "sweep", tracking)
+    by_status = {trial["status"]: trial for trial in found["trials"]}
+    assert by_status.keys() == {"finished", "failed"}
+    assert "this objective knows two groups" in by_status["failed"]["error"]
+    assert found["best"] == by_status["finished"]["id"]
+    assert {run.info.status for run in trial_runs(tracking)} == {"FINISHED", "FAILED"}
+
+
+def test_sweep_in_which_everything_fails_says_the_first_cause(base: Path, tmp_path: Path) -> None:
+    space = "{methods.m.objective: {choice: ['tests.fakes:failing_objective']}}"
+    config = design(base, "train.prompts_per_step=3", "methods={m: {objective: dr_grpo}}", space=space)
+    with pytest.raises(LensError, match=r"every trial of the sweep failed, the first with: .*knows two groups"):
+        sweep(config, tmp_path / "sweep")
+
+
+@pytest.mark.parametrize("scheduler", ["asha", "median"])
+def test_optuna_searches_ranges_and_schedulers_stop_trials(scheduler: str, base: Path, tmp_path: Path) -> None:
+    space = "{train.learning_rate: {loguniform: [1.0e-5, 1.0e-3]}, methods.m.positive_weight: {uniform: [0, 1]}}"
+    overrides = ["sweep.search=optuna", f"sweep.scheduler={scheduler}", "sweep.trials=5", "train.steps=6"]
+    found = sweep(design(base, *overrides, "sweep.validate_every=1", space=space), tmp_path / "sweep")
+    assert len(found["trials"]) == 5
+    assert all(1e-5 <= trial["values"]["train.learning_rate"] <= 1e-3 for trial in found["trials"])
+    assert {trial["status"] for trial in found["trials"]} <= {"finished", "pruned"}
+    assert any(trial["status"] == "finished" for trial in found["trials"])
+    for trial in found["trials"]:
+        assert (trial["history"][-1]["step"] == 6) == (trial["status"] == "finished")
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from lens_core.sweep import sweep
+from tests.integration.test_sweep import design
+sweep(design(Path(sys.argv[1]), "sweep.concurrent=1"), Path(sys.argv[2]))
+"""
+
+
+def test_killed_sweep_runs_nothing_again_that_had_finished(base: Path, tmp_path: Path) -> None:
+    output = tmp_path / "sweep"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    command = [sys.executable, "-c", KILLED, str(base), str(output)]
+    process = subprocess.Popen(command, env=environment, start_new_session=True)
+    trials = output / "trials.json"
+    while not trials.exists() or len(json.loads(trials.read_text())["trials"]) < 2:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.1)  # it must not end by itself
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    finished = {each["id"]: each for each in json.loads(trials.read_text())["trials"] if each["status"] == "finished"}
+    assert 0 < len(finished) < 4
+    written = {id_: (output / "tune" / id_ / "policy/model.safetensors").stat().st_mtime_ns for id_ in finished}
+
+    found = sweep(design(base, "sweep.concurrent=1"), output)
+    assert [trial["status"] for trial in found["trials"]] == ["finished"] * 4
+    for id_, before in written.items():
+        assert (output / "tune" / id_ / "policy/model.safetensors").stat().st_mtime_ns == before
