@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 
@@ -34,7 +33,6 @@ def group_metrics(
     metrics["tokens/rescued"] = (rescued / length_PG.sum()).item()
     metrics["confidence/right"] = confidence_PG[right].mean().item()
     metrics["confidence/wrong"] = confidence_PG[graded & ~right].mean().item()
-    metrics["ungraded"] = _share(~graded, torch.ones_like(graded))
     return metrics
 
 

@@ -30,6 +30,7 @@ from lens_core.config import Method, TrainConfig, VllmConfig
 from lens_core.data.problem import Problem
 from lens_core.errors import LensError, first_line
 from lens_core.rollout.engine import Engine, best_device, encode_prompt, format_prompt, load_policy
+from lens_core.training.checkpoint import read_state
 from lens_core.training.metrics_file import METRICS_FILE, read_metrics
 from lens_core.training.trainer import LensTrainer
 from lens_core.verify.reward import math_reward
@@ -85,9 +86,19 @@ def train_policy(
             run_state=run_state,
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
+        if resume_from is not None and _had_ended(resume_from, config):
+            trainer._load_from_checkpoint(str(resume_from))  # `train` would take one more step before it looks
+        else:
+            trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
     _save_policy(trainer, tokenizer, output)
     return output
+
+
+def _had_ended(checkpoint: Path, config: TrainConfig) -> bool:
+    """Whether a training was stopped between its last checkpoint and the end of saving its policy."""
+    step: int = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))["global_step"]
+    spent = config.max_tokens is not None and read_state(checkpoint)["tokens_generated"] >= config.max_tokens
+    return spent or step >= config.steps
 
 
 def grpo_config(config: TrainConfig, output: Path) -> GRPOConfig:

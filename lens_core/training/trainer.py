@@ -353,9 +353,13 @@ class LensTrainer(CheckpointMixin, GRPOTrainer):
         metrics = group_metrics(reward_PG, confidence_PG, rms_PG, length_PG, self.success_threshold)
         for name, value in metrics.items():
             self._metrics[mode][f"lens/{name}"].append(value)
-        if metrics["ungraded"] > self.max_ungraded_share:
+        # Not those of `reward_PG`: truncated answers that the loss masks have left their groups too.
+        assert self._reward_B is not None
+        ungraded = self._reward_B.isnan().float().mean().item()
+        self._metrics[mode]["lens/ungraded"].append(ungraded)
+        if ungraded > self.max_ungraded_share:
             raise LensError(
-                f"{metrics['ungraded']:.0%} of a batch's answers could not be graded (limit "
+                f"{ungraded:.0%} of a batch's answers could not be graded (limit "
                 f"{self.max_ungraded_share:.0%}): mend the reward function, or raise max_ungraded_share"
             )
 

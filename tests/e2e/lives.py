@@ -22,7 +22,7 @@ from lens_core.training.metrics_file import read_metrics
 
 OVERRIDES = [
     "base=tiny",
-    "train.steps=28",
+    "train.steps=100",
     "train.prompts_per_step=2",
     "train.updates_per_batch=2",
     "train.group_size=4",

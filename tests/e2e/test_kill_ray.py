@@ -46,7 +46,7 @@ def test_killed_driver_is_resumed_to_the_same_result(tmp_path: Path) -> None:
     family = psutil.Process(driver.pid).children(recursive=True)
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
-    gone, alive = psutil.wait_procs(family, timeout=60)
+    _, alive = psutil.wait_procs(family, timeout=60)
     assert not alive, f"left behind by the killed driver: {alive}"
     assert 3 <= len(read_metrics(output)) < 12
 

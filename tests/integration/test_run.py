@@ -63,7 +63,7 @@ NSR = 'methods={"grpo": {"objective": "nsr"}}'  # moves the weights whatever the
         ["train.bf16=true"],
         ["train.bf16=true", "train.lora={rank: 4}", "train.gradient_checkpointing=true"],
         ["train.updates_per_batch=3", "train.micro_batch_size=4"],
-        ["train.loss_type=dapo", "train.clip_high=0.28", "train.mask_truncated=true", "train.max_ungraded_share=1"],
+        ["train.loss_type=dapo", "train.clip_high=0.28", "train.mask_truncated=true", "train.max_new_tokens=32"],
     ],
     ids=["lora", "checkpointing", "bf16", "bf16 lora checkpointing", "off policy", "dapo"],
 )
@@ -138,6 +138,20 @@ def test_lora_resumes_bit_for_bit(tmp_path: Path, data: Path, base: Path) -> Non
     (killed / "checkpoint-3").rmdir()
     train(config, data, base, killed, resume=True)
     assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("end", ["train.steps=3", "train.max_tokens=30"])
+def test_training_that_had_reached_its_end_takes_no_further_step(
+    end: str, tmp_path: Path, data: Path, base: Path
+) -> None:
+    config = small(NSR, "train.checkpoint_every=1", end)
+    whole = train(config, data, base, tmp_path / "policy")
+    last, weights = read_metrics(whole)[-1]["step"], (whole / "model.safetensors").read_bytes()
+    for file in ("training.json", "model.safetensors"):  # as a kill after the last checkpoint leaves it
+        (whole / file).unlink()
+    train(config, data, base, whole, resume=True)
+    assert read_metrics(whole)[-1]["step"] == last
+    assert (whole / "model.safetensors").read_bytes() == weights
 
 
 def test_two_processes_train_one_policy_from_the_command_line(tmp_path: Path, data: Path, base: Path) -> None:

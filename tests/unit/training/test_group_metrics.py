@@ -25,7 +25,6 @@ def test_group_metrics_by_hand() -> None:
     assert metrics["confidence/wrong"] == pytest.approx((0.2 + 0.4 + 0.8 + 0.6) / 4)
     assert metrics["advantage_rms/negative"] == pytest.approx(math.sqrt(9 / 4))
     assert metrics["advantage_rms/mixed"] == pytest.approx(1.0)
-    assert metrics["ungraded"] == pytest.approx(0.3)
 
 
 def test_group_metrics_count_successes_above_the_threshold() -> None:
