@@ -1,7 +1,13 @@
-"""One trial of a sweep: a training that tells Ray Tune its Pass@k on held-out problems as it goes."""
+"""One trial of a sweep: a training that tells Ray Tune its Pass@k on held-out problems as it goes.
+
+Tune writes its own state down every few seconds only. What a trial has reported is therefore in its folder too: one
+that had ended, whether Tune knows or not, is not trained again.
+"""
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +16,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from lens_core.config import RunConfig
 from lens_core.data.prepare import TRAIN_FILE, VALIDATION_FILE, read_problems
 from lens_core.data.problem import Problem
+from lens_core.distributed.tune import ERROR_FILE
+from lens_core.errors import first_line
 from lens_core.evaluation.evaluate import evaluate_engine
 from lens_core.passk import mean_pass_at_k
 from lens_core.rollout.engine import TransformersEngine
@@ -17,41 +25,52 @@ from lens_core.training.checkpoint import last_checkpoint
 from lens_core.training.metrics_file import read_metrics
 from lens_core.training.run import train_policy
 
-POLICY = "policy"
-"""Folder of the trained policy, in the trial's own."""
+POLICY, VALUES_FILE, REPORTS_FILE = "policy", "values.json", "reports.jsonl"
 
 
-def run_trial(config: RunConfig, values: dict[str, Any], data: Path, base: Path) -> None:
-    """Train with `values` in place of the configuration's, in the folder that Tune has given the trial.
+def run_trial(config: RunConfig, values: dict[str, Any], data: Path, base: Path, trials: Path) -> None:
+    """Train with `values` in place of the configuration's, in a folder of `trials` that is called after the trial.
 
     Reports `{"pass_at_k", "step", "tokens", "reward", "ended"}` every `sweep.validate_every` steps, and after the last.
     """
     from ray import tune
 
     assert config.sweep is not None
-    tuned = config.with_values(values)
-    folder = Path(tune.get_context().get_trial_dir()) / POLICY
-    train_policy(
-        read_problems(data / TRAIN_FILE),
-        base,
-        tuned.train_for(config.sweep.method),
-        tuned.methods[config.sweep.method],
-        folder,
-        lambda step, metrics: None,
-        resume_from=last_checkpoint(folder),
-        callbacks=[Validation(tuned, read_problems(data / VALIDATION_FILE), folder)],
-    )
+    trial = trials / tune.get_context().get_trial_id()
+    earlier = _earlier_reports(trial, values)
+    for report in earlier:
+        tune.report(report)
+    if earlier and earlier[-1]["ended"]:
+        return
+    try:
+        tuned = config.with_values(values)
+        train_policy(
+            read_problems(data / TRAIN_FILE),
+            base,
+            tuned.train_for(config.sweep.method),
+            tuned.methods[config.sweep.method],
+            trial / POLICY,
+            lambda step, metrics: None,
+            resume_from=last_checkpoint(trial / POLICY),
+            callbacks=[Validation(tuned, read_problems(data / VALIDATION_FILE), trial)],
+        )
+        last = _read_reports(trial)[-1]
+        if not last["ended"]:  # it had been interrupted after its last step
+            tune.report({**last, "ended": 1.0})
+    except Exception as error:  # Tune tells its callbacks that there was one, and not which
+        (trial / ERROR_FILE).write_text(f"{type(error).__name__}: {first_line(error)}\n", encoding="utf-8")
+        raise
 
 
 class Validation(TrainerCallback):
     """Measures Pass@k on held-out problems every so many steps, with the same draws every time and for every trial."""
 
-    def __init__(self, config: RunConfig, problems: list[Problem], folder: Path) -> None:
+    def __init__(self, config: RunConfig, problems: list[Problem], trial: Path) -> None:
         assert config.sweep is not None
         self._evaluation = config.evaluation
         self._k, self._every = config.sweep.k, config.sweep.validate_every
         self._problems = problems
-        self._folder = folder
+        self._trial = trial
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Right after the metrics of the step have been written, so that its tokens are known."""
@@ -67,16 +86,43 @@ class Validation(TrainerCallback):
         engine = TransformersEngine(model, processing_class)
         counts = [result.counts for result in evaluate_engine(self._problems, engine, self._evaluation, _ignore)]
         model.train(was_training)
-        last = read_metrics(self._folder)[-1]
-        tune.report(
-            {
-                "pass_at_k": mean_pass_at_k(counts, self._k, resamples=1).estimate,
-                "step": step,
-                "tokens": last["lens/tokens/generated"],
-                "reward": last["reward"],
-                "ended": float(ended),
-            }
-        )
+        last = read_metrics(self._trial / POLICY)[-1]
+        report = {
+            "pass_at_k": mean_pass_at_k(counts, self._k, resamples=1).estimate,
+            "step": step,
+            "tokens": last["lens/tokens/generated"],
+            "reward": last["reward"],
+            "ended": float(ended),
+        }
+        with (self._trial / REPORTS_FILE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(report) + "\n")
+        tune.report(report)
+
+
+def _earlier_reports(trial: Path, values: dict[str, Any]) -> list[dict[str, float]]:
+    """What an interrupted trial with these values had reported, as far as it will not be trained again."""
+    path = trial / VALUES_FILE
+    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != values:
+        shutil.rmtree(trial)  # a trial that Tune had not yet written down; it chose other values for the next of its id
+    trial.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values) + "\n", encoding="utf-8")
+    (trial / ERROR_FILE).unlink(missing_ok=True)
+    earlier = _read_reports(trial)
+    checkpoint = last_checkpoint(trial / POLICY)
+    reached = 0 if checkpoint is None else int(checkpoint.name.rpartition("-")[2])
+    whole = bool(earlier) and earlier[-1]["ended"] and (trial / POLICY / "model.safetensors").exists()
+    kept = earlier if whole else [report for report in earlier if report["step"] <= reached]
+    if not whole and kept and kept[-1]["ended"]:  # its policy is still to be saved
+        kept[-1] = {**kept[-1], "ended": 0.0}
+    (trial / REPORTS_FILE).write_text("".join(json.dumps(report) + "\n" for report in kept), encoding="utf-8")
+    return kept
+
+
+def _read_reports(trial: Path) -> list[dict[str, float]]:
+    """The whole lines of `reports.jsonl`."""
+    path = trial / REPORTS_FILE
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def _ignore(done: int) -> None:

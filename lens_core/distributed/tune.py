@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -13,8 +14,10 @@ from typing import Any, Literal
 from lens_core.config import RunConfig, SweepConfig
 from lens_core.distributed.cluster import cluster
 
-TUNE_FOLDER = "tune"
+TUNE_FOLDER, TRIALS_FOLDER = "tune", "trials"
 """Below the sweep's own: Ray Tune's state, and a folder for each trial."""
+ERROR_FILE = "error.txt"
+"""In a trial's folder: what stopped it."""
 _REPORTED = ("pass_at_k", "step", "tokens", "reward")
 
 
@@ -55,10 +58,13 @@ def search(config: RunConfig, data: Path, base: Path, output: Path, on_trial: On
     with cluster():
         from ray import tune
 
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # errors of trials are told by us, on a line each
+        trials = output.absolute() / TRIALS_FOLDER
+
         def trial(values: dict[str, Any]) -> None:
             from lens_core.distributed.trial import run_trial
 
-            run_trial(config, values, data, base)
+            run_trial(config, values, data, base, trials)
 
         trainable = tune.with_resources(trial, {"cpu": sweep.cpus_per_trial, "gpu": sweep.gpus_per_trial})
         folder = output.absolute() / TUNE_FOLDER
@@ -75,11 +81,10 @@ def search(config: RunConfig, data: Path, base: Path, output: Path, on_trial: On
                     search_alg=_searcher(sweep),
                     scheduler=_scheduler(config),
                     max_concurrent_trials=sweep.concurrent or _room(sweep),
-                    trial_dirname_creator=_trial_folder,
                     reuse_actors=True,  # the next trial of a process imports nothing
                 ),
                 run_config=tune.RunConfig(
-                    name=folder.name, storage_path=str(folder.parent), verbose=0, callbacks=[_listener()]
+                    name=folder.name, storage_path=str(folder.parent), verbose=0, callbacks=[_listener(trials)]
                 ),
             )
         token = _on_trial.set(on_trial)
@@ -101,11 +106,7 @@ def pass_on(trial: Trial) -> None:
     _on_trial.get()(trial)
 
 
-def _trial_folder(trial: Any) -> str:
-    return str(trial.trial_id)
-
-
-def _listener() -> Any:
+def _listener(trials_folder: Path) -> Any:
     from ray import tune
 
     class Listener(tune.Callback):
@@ -121,7 +122,9 @@ def _listener() -> Any:
             self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any
         ) -> None:
             report = {key: float(result[key]) for key in _REPORTED}
-            self._histories[trial.trial_id] = (*self._histories.get(trial.trial_id, ()), report)
+            # A trial that was interrupted reports again what it had.
+            earlier = [each for each in self._histories.get(trial.trial_id, ()) if each["step"] < report["step"]]
+            self._histories[trial.trial_id] = (*earlier, report)
             self._tell(trial, "running")
 
         def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
@@ -133,9 +136,9 @@ def _listener() -> Any:
 
         def _tell(self, trial: Any, status: Literal["running", "finished", "pruned", "failed"]) -> None:
             history = self._histories.get(trial.trial_id, ())
-            error = _last_line(trial.get_error()) if status == "failed" else None
-            folder = str(trial.local_path)
-            pass_on(Trial(trial.trial_id, dict(trial.config), status, history, folder, error))
+            folder = trials_folder / trial.trial_id
+            error = _cause(folder) if status == "failed" else None
+            pass_on(Trial(trial.trial_id, dict(trial.config), status, history, str(folder), error))
 
         def get_state(self) -> dict[str, Any]:
             return dict(self._histories)
@@ -146,10 +149,10 @@ def _listener() -> Any:
     return Listener()
 
 
-def _last_line(error: Any) -> str:
-    """The cause at the end of a worker's traceback."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__
+def _cause(folder: Path) -> str:
+    """What the trial has written of its error."""
+    path = folder / ERROR_FILE
+    return path.read_text(encoding="utf-8").strip() if path.exists() else "its process died"
 
 
 def _space(sweep: SweepConfig) -> dict[str, Any]:

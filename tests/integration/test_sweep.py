@@ -101,10 +101,12 @@ def test_grid_goes_through_all_combinations_and_leaves_a_configuration_to_train(
     assert all("pass_at_k" in run.data.metrics and "train.learning_rate" in run.data.params for run in runs)
 
     # Called again, it runs nothing.
-    written = [path.stat().st_mtime_ns for path in (tmp_path / "sweep/tune").glob("*/policy/model.safetensors")]
+    written = [path.stat().st_mtime_ns for path in (tmp_path / "sweep/trials").glob("*/policy/model.safetensors")]
     again = sweep(design(base), tmp_path / "sweep", tracking)
     assert again == found
-    assert written == [path.stat().st_mtime_ns for path in (tmp_path / "sweep/tune").glob("*/policy/model.safetensors")]
+    assert written == [
+        path.stat().st_mtime_ns for path in (tmp_path / "sweep/trials").glob("*/policy/model.safetensors")
+    ]
 
 
 def test_failing_trials_are_recorded_and_the_others_go_on(base: Path, tmp_path: Path) -> None:
@@ -161,9 +163,9 @@ def test_killed_sweep_runs_nothing_again_that_had_finished(base: Path, tmp_path:
     process.wait()
     finished = {each["id"]: each for each in json.loads(trials.read_text())["trials"] if each["status"] == "finished"}
     assert 0 < len(finished) < 4
-    written = {id_: (output / "tune" / id_ / "policy/model.safetensors").stat().st_mtime_ns for id_ in finished}
+    written = {id_: (output / "trials" / id_ / "policy/model.safetensors").stat().st_mtime_ns for id_ in finished}
 
     found = sweep(design(base, "sweep.concurrent=1"), output)
     assert [trial["status"] for trial in found["trials"]] == ["finished"] * 4
     for id_, before in written.items():
-        assert (output / "tune" / id_ / "policy/model.safetensors").stat().st_mtime_ns == before
+        assert (output / "trials" / id_ / "policy/model.safetensors").stat().st_mtime_ns == before
