@@ -8,8 +8,8 @@ where they lie: nothing is copied. What rank 0 logs travels through a Ray queue 
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,14 +122,14 @@ def _passed_on(queue: Any, on_step: OnStep) -> Iterator[None]:
         while (item := queue.get()) is not None:
             on_step(*item)
 
-    listener = threading.Thread(target=listen, daemon=True)
-    listener.start()
-    try:
-        yield
-    finally:
-        queue.put(None)
-        listener.join()
-        queue.shutdown()
+    with ThreadPoolExecutor(1, thread_name_prefix="steps") as listener:
+        listening = listener.submit(listen)
+        try:
+            yield
+        finally:
+            queue.put(None)
+            listening.result()
+            queue.shutdown()
 
 
 def _cpus_each(workers: Workers) -> int:

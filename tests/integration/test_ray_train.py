@@ -83,6 +83,13 @@ def test_any_number_of_workers_trains_the_same(workers: int, base: Path, alone: 
     assert steps == [1, 2, 3, 4]
 
 
+def test_elastic_training_takes_the_workers_that_there_is_room_for(base: Path, alone: Path, tmp_path: Path) -> None:
+    seen: list[int] = []
+    output = on_ray(config(), base, tmp_path / "run", Workers(1, 3), lambda *_: seen.append(len(worker_pids())))
+    assert seen[0] == 3
+    assert_same_training(output, alone, 1e-4)
+
+
 def test_death_of_a_worker_costs_what_was_not_saved(base: Path, alone: Path, tmp_path: Path) -> None:
     killed: list[int] = []
 

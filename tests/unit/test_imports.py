@@ -26,9 +26,12 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"torch", "trl", "transformers", "datasets", "tokenizers", "pydantic", "safetensors", "peft", "accelerate"},
     ),
     "lens_core.evaluation": ({"config", "passk", "data", "verify", "rollout"}, {"numpy", "pydantic", "scipy"}),
-    "lens_core.distributed": ({"errors", "config", "data", "training"}, {"ray", "transformers"}),
+    "lens_core.distributed": (
+        {"errors", "config", "passk", "data", "rollout", "training", "evaluation"},
+        {"ray", "transformers"},
+    ),
     "lens_core.tracking": ({"errors"}, {"mlflow", "requests", "tenacity"}),
-    "lens_core.report": ({"passk", "evaluation"}, {"numpy", "matplotlib", "jinja2", "markupsafe"}),
+    "lens_core.report": ({"passk", "evaluation"}, {"numpy", "matplotlib", "jinja2", "markupsafe", "optuna"}),
     "lens_core.integrations": ({"errors", "objective"}, {"torch", "verl"}),
     "lens_core.plan": ({"errors", "config"}, set()),
     "lens_core.recipes": (set(), set()),
@@ -63,6 +66,19 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         },
         set(),
     ),
+    "lens_core.sweep": (
+        {
+            "errors",
+            "config",
+            "data",
+            "distributed",
+            "stages",
+            "tracking",
+            "report",
+            "progress",
+        },
+        set(),
+    ),
     "lens_core.cli": (
         {
             "errors",
@@ -74,6 +90,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "distributed",
             "stages",
             "study",
+            "sweep",
             "tracking",
             "report",
             "progress",
