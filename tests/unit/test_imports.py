@@ -77,7 +77,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "report",
             "progress",
         },
-        set(),
+        {"yaml"},
     ),
     "lens_core.cli": (
         {
