@@ -138,6 +138,20 @@ class VllmConfig(Section):
         return self
 
 
+class RolloutConfig(Section):
+    """Rollouts by Ray actors beside the trainers, each with a whole copy of the policy (docs/ray.md)."""
+
+    workers: int = Field(ge=1)
+    """Actors; a batch is cut up among them."""
+    engine: Literal["transformers", "vllm"] = "transformers"
+    cpus_each: int = Field(1, ge=1)
+    gpus_each: float | None = Field(None, ge=0)
+    """None: one where the cluster has GPUs."""
+    max_off_policy: int = Field(0, ge=0)
+    """So many batches may be drawn while earlier ones are trained on, from weights that are as many batches old; the
+    importance ratio corrects for it. 0: trainers and rollouts take turns."""
+
+
 class TrainConfig(Section):
     """One training run; the same for every method that is compared, but for what a method's `train` overrides."""
 
@@ -159,6 +173,8 @@ class TrainConfig(Section):
     """Sampling temperature; top-p, top-k and min-p stay off, since they bias confidence."""
     vllm: VllmConfig | None = None
     """None: the policy generates its rollouts itself, with transformers."""
+    rollouts: RolloutConfig | None = None
+    """None: each trainer generates its own."""
     resample_rounds: int = Field(0, ge=0)
     """DAPO's dynamic sampling: further rounds of prompts to replace groups whose rewards do not differ; 0: off."""
     mask_truncated: bool = False
@@ -208,6 +224,12 @@ class TrainConfig(Section):
                 f"micro_batch_size {self.micro_batch_size} must divide the {rollouts} completions of a step "
                 f"(prompts_per_step x group_size)"
             )
+        if self.rollouts is not None:
+            for name in ("vllm", "lora"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"rollouts and {name} exclude each other; leave one of them out")
+            if self.rollouts.max_off_policy and self.resample_rounds:
+                raise ValueError("rollouts.max_off_policy must be 0 with resample_rounds, which waits for every batch")
         if self.warmup_steps > self.steps:
             raise ValueError(f"warmup_steps {self.warmup_steps} exceeds steps {self.steps}")
         if self.checkpoint_every is not None and self.checkpoint_every % self.log_every:
@@ -388,6 +410,12 @@ class RunConfig(Section):
                 self.train_for(name)
             except ValidationError as error:
                 raise ValueError(f"methods.{name}.train: {describe(error)}") from error
+        return self
+
+    @model_validator(mode="after")
+    def _side_by_side_or_with_rollout_workers(self) -> Self:
+        if self.train.rollouts is not None and not (self.study is None and self.sweep is None):
+            raise ValueError("trainings side by side draw their own rollouts: leave out train.rollouts")
         return self
 
     @model_validator(mode="after")

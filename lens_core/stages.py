@@ -12,26 +12,32 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lens_core.config import SHIPPED_BASE, RunConfig
 from lens_core.data.prepare import BAD_ROWS_FILE, TEST_FILE, TRAIN_FILE, DataSummary, read_problems, read_summary
+from lens_core.data.prepare import VALIDATION_FILE as PROBLEMS_FILE
 from lens_core.data.prepare import prepare as prepare_data
 from lens_core.data.problem import Problem
+from lens_core.distributed.workers import Workers
 from lens_core.errors import LensError
 from lens_core.progress import Listener, Progress, ignore
 from lens_core.tracking import MetricsSender, StageRun, Tracking, end_parent, last_step, parent_run, stage_run
 
 if TYPE_CHECKING:
-    from lens_core.distributed.workers import Workers
+    from lens_core.distributed.validation import Validation
+    from lens_core.training.run import OnStep
 
 BASE = "base"
 """Label of the base policy in tables."""
 TRAINING_FILE, ROLLOUTS_FILE, PASSK_FILE, REPORT_FILE = "training.json", "rollouts.jsonl", "passk.json", "report.html"
+VALIDATION_FILE = "validation.jsonl"
+"""In a training's folder: what its checkpoints reached on held-out problems."""
 COMPARISON_FILE, RUN_FILE, DESIGN_FILE = "comparison.json", "run.json", "design.json"
 _SAMPLE_PROBLEMS = 5
 
@@ -94,7 +100,8 @@ def train(
     Args:
         resume: go on with what `output` holds of this training: from its last checkpoint, in the same MLflow run.
             Where it holds nothing, the training starts.
-        workers: processes of a Ray cluster that train together; None: this process.
+        workers: processes of a Ray cluster that train together; None: this process, or one where `train.rollouts`
+            asks for rollout workers of Ray's.
 
     Raises:
         LensError: if `output` holds an interrupted training and `resume` is False, or one of another configuration.
@@ -103,13 +110,15 @@ def train(
 
     if method not in config.methods:
         raise LensError(f"the configuration has no method {method!r}; it has {', '.join(config.methods)}")
+    if workers is None and config.train_for(method).rollouts is not None:
+        workers = Workers(1, 1)
     stage, steps = f"train {method}", config.train_for(method).steps
     problems, digest = read_problems(data / TRAIN_FILE), read_summary(data).train_digest
     fingerprint = _fingerprint(config, method, digest)
     earlier = _earlier_training(output, fingerprint, resume)
     if not is_main_process():  # of several that train together, one tells of it
         if not (output / TRAINING_FILE).exists():
-            _train(config, method, problems, base_policy, output, {}, lambda step, metrics: None, ignore, None)
+            _train(config, method, problems, base_policy, output, {}, lambda step, metrics: None)
         return output
     start = time.monotonic()
     with _tracked(tracking, stage, config, method, None if earlier is None else earlier["mlflow_run"]) as run:
@@ -121,14 +130,16 @@ def train(
             run.dataset(data / TRAIN_FILE, digest, "train")
         with _metrics_sent(run) as send:
             if not (output / TRAINING_FILE).exists():
-                _train(config, method, problems, base_policy, output, state, send, on_progress, workers)
+                watch = _Watch(stage, steps, output / VALIDATION_FILE, send, on_progress)
+                ray = None if workers is None else _OnRay(workers, _validation(config, data), watch.on_validation)
+                _train(config, method, problems, base_policy, output, state, watch.on_step, ray)
                 last = read_metrics(output)[-1]
                 spent = round(time.monotonic() - start, 1) if earlier is None else last["elapsed_s"]
                 taken = steps if config.train_for(method).max_tokens is None else int(last["step"])
                 summary = {"method": method, "steps": taken, "seconds": spent}
                 (output / TRAINING_FILE).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
             for step in read_metrics(output):  # what an interrupted run has not sent
-                send(int(step["step"]), {name: value for name, value in step.items() if name != "step"})
+                send.step(int(step["step"]), {name: value for name, value in step.items() if name != "step"})
         if run is not None:
             run.tags({"checkpoint": output.absolute().as_uri(), "lens.method": method})
             run.artifact(output / METRICS_FILE)
@@ -148,29 +159,59 @@ def _train(
     base_policy: Path,
     output: Path,
     state: Mapping[str, str],
-    send: Callable[[int, Mapping[str, float]], None],
-    on_progress: Listener,
-    workers: Workers | None,
+    on_step: OnStep,
+    ray: _OnRay | None = None,
 ) -> None:
     # TRL says seven times that it does not know vLLM 0.32 yet, used or not; the versions are our own choice and tested.
     warnings.filterwarnings("ignore", message="TRL currently supports vLLM versions")
     from lens_core.training.checkpoint import last_checkpoint
     from lens_core.training.run import train_policy
 
-    train = config.train_for(method)
-
-    def on_step(step: int, metrics: dict[str, float]) -> None:
-        send(step, metrics)
-        on_progress(Progress(f"train {method}", step, train.steps, _describe_step(metrics)))
-
+    arguments = (problems, base_policy, config.train_for(method), config.methods[method], output, on_step)
     resume_from = last_checkpoint(output)
-    arguments = (problems, base_policy, train, config.methods[method], output, on_step)
-    if workers is None:
+    if ray is None:
         train_policy(*arguments, resume_from=resume_from, run_state=state)
         return
     from lens_core.distributed.train import train_with_ray
 
-    train_with_ray(*arguments, workers=workers, resume_from=resume_from, run_state=state)
+    train_with_ray(*arguments, resume_from=resume_from, run_state=state, **vars(ray))
+
+
+@dataclass(frozen=True)
+class _OnRay:
+    """What `train_with_ray` takes beyond `train_policy`."""
+
+    workers: Workers
+    validation: Validation | None
+    on_validation: OnStep
+
+
+def _validation(config: RunConfig, data: Path) -> Validation | None:
+    """The problems that checkpoints are tried on while the training goes on; None where none are held out."""
+    from lens_core.distributed.validation import Validation
+
+    held_out = read_problems(data / PROBLEMS_FILE) if (data / PROBLEMS_FILE).exists() else []
+    return Validation(held_out, config.evaluation) if held_out else None
+
+
+class _Watch:
+    """Takes what a training says of itself: to MLflow, to whoever watches, and validations into a file."""
+
+    def __init__(self, stage: str, steps: int, validations: Path, send: _Send, on_progress: Listener) -> None:
+        self._stage, self._steps, self._validations = stage, steps, validations
+        self._send, self._on_progress = send, on_progress
+        self._validation = ""
+
+    def on_step(self, step: int, metrics: dict[str, float]) -> None:
+        self._send.step(step, metrics)
+        self._on_progress(Progress(self._stage, step, self._steps, _describe_step(metrics) + self._validation))
+
+    def on_validation(self, step: int, metrics: dict[str, float]) -> None:
+        with self._validations.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **metrics}) + "\n")
+        self._send.metrics(step, metrics)
+        name, value = next(iter(metrics.items()))
+        self._validation = f", {name.rpartition('/')[2]} {value:.1%} at step {step}"
 
 
 def _fingerprint(config: RunConfig, method: str, data_digest: str) -> str:
@@ -204,26 +245,40 @@ def _earlier_training(output: Path, fingerprint: str, resume: bool) -> dict[str,
 
 
 @contextmanager
-def _metrics_sent(run: StageRun | None) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
-    """A function that sends a step's metrics to MLflow, each step once, without keeping the training waiting."""
+def _metrics_sent(run: StageRun | None) -> Iterator[_Send]:
+    """What sends metrics to MLflow without keeping the training waiting; all have arrived at the end of the block."""
     if run is None:
-        yield lambda step, metrics: None
+        yield _Send(None, 0)
         return
-    sender, sent = MetricsSender(run), last_step(run)
-
-    def send(step: int, metrics: Mapping[str, float]) -> None:
-        nonlocal sent
-        if step > sent:
-            sender.put(step, metrics)
-            sent = step
-
+    sender = MetricsSender(run)
     try:
-        yield send
+        yield _Send(sender, last_step(run))
     except BaseException:
         with suppress(LensError):  # what stopped the training matters more than metrics that did not arrive
             sender.close(patience_s=10)
         raise
     sender.close()
+
+
+class _Send:
+    """Metrics on their way to MLflow, where the stage is tracked.
+
+    Args:
+        sent: the last step whose metrics have arrived, before a resumed run was interrupted.
+    """
+
+    def __init__(self, sender: MetricsSender | None, sent: int) -> None:
+        self._sender, self._sent = sender, sent
+
+    def step(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Those of a training's step, each step once."""
+        if step > self._sent:
+            self.metrics(step, metrics)
+            self._sent = step
+
+    def metrics(self, step: int, metrics: Mapping[str, float]) -> None:
+        if self._sender is not None:
+            self._sender.put(step, metrics)
 
 
 def evaluate(

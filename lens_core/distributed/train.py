@@ -2,7 +2,8 @@
 of them dies.
 
 The output folder must be one that all nodes see. Checkpoints are written there once, by our trainer, and Ray is told
-where they lie: nothing is copied. What rank 0 logs travels through a Ray queue to the process that called.
+where they lie: nothing is copied. What rank 0 logs, and what validations of checkpoints find, travels through a Ray
+queue to the process that called.
 """
 
 from __future__ import annotations
@@ -10,18 +11,23 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lens_core.config import Method, TrainConfig
 from lens_core.data.problem import Problem
 from lens_core.distributed.cluster import cluster
+from lens_core.distributed.rollouts import RolloutWorkers, gpus_each, rollout_workers
+from lens_core.distributed.validation import Validation, validate
 from lens_core.distributed.workers import Workers
 from lens_core.errors import LensError, first_line
 
 if TYPE_CHECKING:
+    from ray.train.torch import TorchTrainer
+
     from lens_core.training.run import OnStep
 
 
@@ -35,32 +41,39 @@ def train_with_ray(
     workers: Workers,
     resume_from: Path | None = None,
     run_state: Mapping[str, str] | None = None,
+    validation: Validation | None = None,
+    on_validation: OnStep = lambda step, metrics: None,
 ) -> Path:
     """`train_policy` on Ray workers: the same arguments, the same files, the same metrics.
 
     Args:
         workers: at least one. Gradients are averaged with gloo on CPUs and NCCL on GPUs.
+        validation: what each checkpoint is to be tried on while the training goes on; None: nothing.
+        on_validation: called with the checkpoint's step and `{"validation/pass_at_1": 0.31, ...}`.
 
     Raises:
         LensError: with the first cause, after `config.max_failures` restarts; if a step's completions do not divide
             over every number of workers that is allowed; or if no cluster is reached.
     """
-    rollouts = config.prompts_per_step * config.group_size
+    completions = config.prompts_per_step * config.group_size
     for ranks in range(workers.least, workers.most + 1):
-        if rollouts % ranks:
+        if completions % ranks:
             raise LensError(
-                f"{rollouts} completions a step (prompts_per_step x group_size) do not divide over {ranks} workers: "
+                f"{completions} completions a step (prompts_per_step x group_size) do not divide over {ranks} workers: "
                 "change --workers, or train.prompts_per_step"
             )
-    with cluster(cpus=max(os.cpu_count() or 1, workers.most)):
+    with ExitStack() as stack:
+        stack.enter_context(cluster(_cpus(config, workers, validation)))
         import ray
-        from ray.train import FailureConfig, RunConfig, ScalingConfig
-        from ray.train.torch import TorchConfig, TorchTrainer
         from ray.util.queue import Queue
 
         gpus = int(ray.cluster_resources().get("GPU", 0))
         (output / _SNAPSHOT).unlink(missing_ok=True)  # of an earlier launch: our checkpoints say where to go on
         queue = Queue(actor_options={"num_cpus": 0})
+        rollouts = None
+        if config.rollouts is not None:
+            length = _longest_prompt(problems, base) + config.max_new_tokens
+            rollouts = stack.enter_context(rollout_workers(config.rollouts, base.absolute(), length))
         task = Task(
             problems=list(problems),
             base=base.absolute(),
@@ -69,24 +82,12 @@ def train_with_ray(
             output=output.absolute(),
             resume_from=None if resume_from is None else resume_from.absolute(),
             run_state={} if run_state is None else dict(run_state),
+            rollouts=rollouts,
+            validated=validation is not None,
             queue=queue,
         )
-        trainer = TorchTrainer(
-            _train_on_worker,
-            train_loop_config={"task": task},
-            torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
-            scaling_config=ScalingConfig(
-                num_workers=workers.most if workers.least == workers.most else (workers.least, workers.most),
-                use_gpu=gpus > 0,
-                resources_per_worker={"CPU": _cpus_each(workers)} | ({"GPU": 1} if gpus else {}),
-            ),
-            run_config=RunConfig(
-                name=output.name,
-                storage_path=str(output.absolute().parent),
-                failure_config=FailureConfig(max_failures=config.max_failures),
-            ),
-        )
-        with _passed_on(queue, on_step):
+        trainer = _torch_trainer(task, workers, gpus, validation)
+        with _passed_on(queue, {"step": on_step, "validation": on_validation}):
             try:
                 trainer.fit()
             except ray.train.TrainingFailedError as error:
@@ -105,7 +106,10 @@ class Task:
     output: Path
     resume_from: Path | None
     run_state: dict[str, str]
+    rollouts: RolloutWorkers | None
+    validated: bool
     queue: Any
+    """Takes `("step" or "validation", step, metrics)`."""
 
 
 def _train_on_worker(arguments: dict[str, Any]) -> None:
@@ -114,13 +118,42 @@ def _train_on_worker(arguments: dict[str, Any]) -> None:
     train(arguments["task"])
 
 
+def _torch_trainer(task: Task, workers: Workers, gpus: int, validation: Validation | None) -> TorchTrainer:
+    from ray.train import FailureConfig, RunConfig, ScalingConfig, ValidationConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    validated_by = None
+    if validation is not None:
+        validated_by = ValidationConfig(
+            partial(validate, validation=validation, queue=task.queue),
+            ray_remote_kwargs={"num_cpus": 1, "num_gpus": 1 if _spare_gpus(task.config, workers, gpus) >= 1 else 0},
+        )
+    return TorchTrainer(
+        _train_on_worker,
+        train_loop_config={"task": task},
+        torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=workers.most if workers.least == workers.most else (workers.least, workers.most),
+            use_gpu=gpus > 0,
+            resources_per_worker={"CPU": _cpus_each(workers)} | ({"GPU": 1} if gpus else {}),
+        ),
+        run_config=RunConfig(
+            name=task.output.name,
+            storage_path=str(task.output.parent),
+            failure_config=FailureConfig(max_failures=task.config.max_failures),
+        ),
+        validation_config=validated_by,
+    )
+
+
 @contextmanager
-def _passed_on(queue: Any, on_step: OnStep) -> Iterator[None]:
-    """Inside the block, steps that come through the queue reach `on_step`; at its end, all that were sent have."""
+def _passed_on(queue: Any, listeners: Mapping[str, OnStep]) -> Iterator[None]:
+    """Inside the block, what comes through the queue reaches its listener; at its end, all that was sent has."""
 
     def listen() -> None:
         while (item := queue.get()) is not None:
-            on_step(*item)
+            kind, step, metrics = item
+            listeners[kind](step, metrics)
 
     with ThreadPoolExecutor(1, thread_name_prefix="steps") as listener:
         listening = listener.submit(listen)
@@ -130,6 +163,30 @@ def _passed_on(queue: Any, on_step: OnStep) -> Iterator[None]:
             queue.put(None)
             listening.result()
             queue.shutdown()
+
+
+def _cpus(config: TrainConfig, workers: Workers, validation: Validation | None) -> int:
+    """Of a cluster of this machine's own: where everything fits, and shares the cores where there are fewer."""
+    rollouts = 0 if config.rollouts is None else config.rollouts.workers * config.rollouts.cpus_each
+    return workers.most * _cpus_each(workers) + rollouts + (validation is not None)
+
+
+def _spare_gpus(config: TrainConfig, workers: Workers, gpus: int) -> float:
+    """Those that neither trainers nor rollout workers take: a validation would wait for one until both had ended."""
+    rollouts = 0.0 if config.rollouts is None else config.rollouts.workers * gpus_each(config.rollouts, gpus)
+    return gpus - workers.most - rollouts
+
+
+def _longest_prompt(problems: Sequence[Problem], base: Path) -> int:
+    from transformers import AutoTokenizer
+
+    from lens_core.rollout.engine import encode_prompt
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise LensError(f"{base} holds no tokenizer: {first_line(error)}") from error
+    return max(len(encode_prompt(problem.prompt, tokenizer)) for problem in problems)
 
 
 def _cpus_each(workers: Workers) -> int:

@@ -24,15 +24,23 @@ def train(task: Task) -> None:
         task.config,
         task.method,
         task.output,
-        lambda step, metrics: task.queue.put((step, metrics)),
+        lambda step, metrics: task.queue.put(("step", step, metrics)),
         task.resume_from if checkpoint is None else Path(checkpoint.path),
         task.run_state,
-        [ReportToRay()],
+        [ReportToRay(task.validated)],
+        task.rollouts,
     )
 
 
 class ReportToRay(TrainerCallback):
-    """Tells Ray of each checkpoint that our trainer has written: rank 0 names it, all ranks report."""
+    """Tells Ray of each checkpoint that our trainer has written: rank 0 names it, all ranks report.
+
+    Args:
+        validated: whether Ray is to validate it, as its trainer was told.
+    """
+
+    def __init__(self, validated: bool) -> None:
+        self._validated = validated
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         import ray.train
@@ -46,4 +54,5 @@ class ReportToRay(TrainerCallback):
             checkpoint_upload_mode=ray.train.CheckpointUploadMode.ASYNC,
             checkpoint_upload_fn=lambda checkpoint, _: checkpoint,
             delete_local_checkpoint_after_upload=False,
+            validation=self._validated and saved,
         )

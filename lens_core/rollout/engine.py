@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
 
 from lens_core.errors import LensError, first_line
 from lens_core.rollout.decode import Sampled, decodable, row_uniforms, sample
@@ -81,12 +82,8 @@ def format_prompt(question: str, tokenizer: PreTrainedTokenizerBase) -> str | li
     return [{"role": "user", "content": f"{question}\n\n{instruction}"}]
 
 
-class Engine(Protocol):
-    """Where completions come from. Implemented by TransformersEngine here, and by VllmEngine."""
-
-    tokenizer: PreTrainedTokenizerBase
-    ends: Collection[int]
-    """Token ids that end a completion."""
+class Sampler(Protocol):
+    """Where a training's completions come from."""
 
     def sample_ids(
         self, prompts: Sequence[Sequence[int]], sampling: SamplingConfig, seed: int, first_row: int = 0
@@ -98,8 +95,16 @@ class Engine(Protocol):
                 prompt's place, not on the cuts.
         """
 
-    def load_weights(self, folder: Path) -> None:
-        """Sample from the weights in `folder` from now on: the same model, in Hugging Face format."""
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Sample from these weights from now on: the whole `state_dict` of the same model."""
+
+
+class Engine(Sampler, Protocol):
+    """A policy that answers. Implemented by TransformersEngine here, and by VllmEngine."""
+
+    tokenizer: PreTrainedTokenizerBase
+    ends: Collection[int]
+    """Token ids that end a completion."""
 
     def close(self) -> None:
         """Give back memory and processes."""
@@ -135,8 +140,8 @@ class TransformersEngine:
             uniform_BT=row_uniforms(seed, first_row, len(prompts), sampling.max_new_tokens),
         )
 
-    def load_weights(self, folder: Path) -> None:
-        self.model = load_policy(folder)[0].to(self.model.device).eval()
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        self.model.load_state_dict(weights)
 
     def close(self) -> None:
         """Nothing to give back: the model belongs to the caller."""

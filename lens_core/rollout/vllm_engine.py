@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Collection, Iterator, Sequence
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
+from torch import Tensor
 
 from lens_core.errors import LensError, first_line
 from lens_core.rollout.decode import Sampled
@@ -105,14 +108,16 @@ class VllmEngine:
             entropies=[[] for _ in answers],
         )
 
-    def load_weights(self, folder: Path) -> None:
-        """See Engine. A tensor that `folder` lacks stays as it is: vLLM does not call that an error.
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """See Engine. A tensor that is missing stays as it is: vLLM does not call that an error.
 
         Raises:
-            LensError: if `folder` holds no weights, or another model's; this engine is then of no more use.
+            LensError: if they are another model's; this engine is then of no more use.
         """
-        with _boundary(f"vLLM cannot load the weights in {folder}"):
-            self._llm.collective_rpc("reload_weights", kwargs={"weights_path": str(folder)})
+        with tempfile.TemporaryDirectory() as folder, _boundary("vLLM cannot load the weights"):
+            apart = {name: weight.clone() for name, weight in weights.items()}  # safetensors refuses shared memory
+            save_file(apart, Path(folder) / "model.safetensors")
+            self._llm.collective_rpc("reload_weights", kwargs={"weights_path": folder})
             if self._on_cpu:
                 self._llm.apply_model(_repack_embeddings)
             self._llm.reset_prefix_cache()  # keys and values of the old weights

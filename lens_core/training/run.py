@@ -32,6 +32,7 @@ from lens_core.errors import LensError, first_line
 from lens_core.rollout.engine import Engine, best_device, encode_prompt, format_prompt, load_policy
 from lens_core.training.checkpoint import read_state
 from lens_core.training.metrics_file import METRICS_FILE, read_metrics
+from lens_core.training.rollouts import AsyncSampler
 from lens_core.training.trainer import LensTrainer
 from lens_core.verify.reward import math_reward
 
@@ -49,6 +50,7 @@ def train_policy(
     resume_from: Path | None = None,
     run_state: Mapping[str, str] | None = None,
     callbacks: Sequence[TrainerCallback] = (),
+    rollouts: AsyncSampler | None = None,
 ) -> Path:
     """Train `base` on `problems` and save policy and tokenizer into `output`, in Hugging Face format.
 
@@ -58,6 +60,7 @@ def train_policy(
         resume_from: a checkpoint of the same configuration to continue from, step for step as if never interrupted.
         run_state: strings that every checkpoint carries along.
         callbacks: of Trainer, beside our own.
+        rollouts: where completions come from in place of what `config.vllm` says.
     """
     model, tokenizer = load_policy(base, dtype=_weights_dtype(config))
     dataset = Dataset.from_list(
@@ -78,7 +81,8 @@ def train_policy(
             success_threshold=method.parameters.get("success_threshold", 0.0),
             resample_rounds=config.resample_rounds,
             economy=config.economy,
-            engine=engine,
+            engine=engine if rollouts is None else rollouts,
+            max_off_policy=config.rollouts.max_off_policy if config.rollouts and rollouts else 0,
             row_seeded=True,
             max_tokens=config.max_tokens,
             max_ungraded_share=config.max_ungraded_share,

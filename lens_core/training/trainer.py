@@ -20,12 +20,11 @@ from __future__ import annotations
 
 import logging
 import math
-import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -41,9 +40,8 @@ from lens_core.config import EconomyConfig
 from lens_core.errors import LensError
 from lens_core.objective import LensConfig, confidence
 from lens_core.rollout.decode import OnEnd, Sampled, decodable, row_uniforms, sample
-from lens_core.rollout.engine import Engine, SamplingConfig
+from lens_core.rollout.engine import Sampler
 from lens_core.rollout.logprobs import sampling_logprobs
-from lens_core.training.checkpoint import CheckpointMixin
 from lens_core.training.economy import (
     Batch,
     SharedPrompts,
@@ -59,11 +57,12 @@ from lens_core.training.economy import (
 )
 from lens_core.training.group_metrics import group_metrics
 from lens_core.training.resampling import concatenated, take_groups
+from lens_core.training.rollouts import AsyncSampler, EngineMixin, next_seed
 
 logger = logging.getLogger(__name__)
 
 
-class LensTrainer(CheckpointMixin, GRPOTrainer):
+class LensTrainer(EngineMixin, GRPOTrainer):
     """TRL's GRPOTrainer with LENS advantages (arXiv 2510.08696), or those of any estimator in `baselines`.
 
     Takes every argument of GRPOTrainer, and:
@@ -77,7 +76,9 @@ class LensTrainer(CheckpointMixin, GRPOTrainer):
             until the batch is full, in at most so many further rounds; what is missing then is filled with dropped
             groups. 0: off, as LENS needs it.
         economy: ways to the same gradient with less work, all on by default.
-        engine: where completions come from; None: the policy itself, or TRL's vLLM where `args.use_vllm` is set.
+        engine: where completions come from; None: the policy itself, or TRL's vLLM where `args.use_vllm` is set. With
+            several ranks it is asked by the main one, for all of them.
+        max_off_policy: so many batches of completions an `AsyncSampler` may draw ahead of the one that is trained on.
         row_seeded: a completion depends on `args.seed` and its place in the batch of all ranks, so that runs on more or
             fewer ranks draw the same ones (from an engine or with `economy.lean_decoding`). False: as TRL draws them.
         max_tokens: the run ends with the step in which so many completion tokens have been generated; None: no limit.
@@ -102,7 +103,8 @@ class LensTrainer(CheckpointMixin, GRPOTrainer):
         success_threshold: float | None = None,
         resample_rounds: int = 0,
         economy: EconomyConfig | None = None,
-        engine: Engine | None = None,
+        engine: Sampler | None = None,
+        max_off_policy: int = 0,
         row_seeded: bool = False,
         max_tokens: int | None = None,
         max_ungraded_share: float = 0.1,
@@ -122,6 +124,7 @@ class LensTrainer(CheckpointMixin, GRPOTrainer):
         self.resample_rounds = resample_rounds
         self.economy = EconomyConfig() if economy is None else economy
         self.engine = engine
+        self.max_off_policy = max_off_policy
         self.row_seeded = row_seeded
         self.max_tokens = max_tokens
         self.max_ungraded_share = max_ungraded_share
@@ -134,7 +137,7 @@ class LensTrainer(CheckpointMixin, GRPOTrainer):
         self._resample_draws = self._skipped_steps = self._skipped_in_a_row = self._failed_saves = 0
         self._batches_drawn = self._tokens_generated = 0
         self._loss_is_finite = True
-        self._engine_step = -1  # of the weights that the engine has
+        self._ahead = deque()
 
     def _check_arguments(self) -> None:
         if self.scale_rewards != "group" or self.multi_objective_aggregation != "sum_then_normalize":
@@ -144,6 +147,8 @@ class LensTrainer(CheckpointMixin, GRPOTrainer):
             )
         if self.engine is not None and hasattr(self.model, "peft_config"):
             raise ValueError("an engine of its own samples full weights: with LoRA, use engine=None or args.use_vllm")
+        if self.max_off_policy and (self.resample_rounds or not isinstance(self.engine, AsyncSampler)):
+            raise ValueError("max_off_policy needs an engine that draws ahead (AsyncSampler), and resample_rounds=0")
         if self.resample_rounds and self.args.generation_batch_size // self.args.world_size % self.num_generations:
             raise ValueError(
                 f"dynamic sampling needs whole groups on every rank: choose a batch that {self.num_generations} "
@@ -161,10 +166,10 @@ class LensTrainer(CheckpointMixin, GRPOTrainer):
         self, prompt_ids: list[list[int]], images: Any, multimodal_fields: Any, *args: Any, **kwargs: Any
     ) -> tuple[list[list[int]], list[list[float]] | None]:
         self._drawn = None
-        self._batches_drawn += 1
         if self.engine is not None:
-            drawn = self._sample_with_engine(self.engine, prompt_ids)
+            drawn = self._drawn_by_engine(prompt_ids)
             return drawn.token_ids, drawn.logprobs
+        self._batches_drawn += 1
         call = partial(super()._generate_single_turn, prompt_ids, images, multimodal_fields, *args, **kwargs)
         if self.use_vllm and self.vllm_mode == "server":
             self._seed_vllm_server()
@@ -183,27 +188,7 @@ class LensTrainer(CheckpointMixin, GRPOTrainer):
     def _seed_vllm_server(self) -> None:
         """TRL passes no seed on: a server draws a whole group for a request, and takes a seed with it."""
         if "seed" not in (self.args.generation_kwargs or {}):
-            self.vllm_generation.generation_kwargs["seed"] = _next_seed()
-
-    def _sample_with_engine(self, engine: Engine, prompt_ids: list[list[int]]) -> Sampled:
-        if self._engine_step != self.state.global_step:
-            self._send_weights(engine)
-        sampling = SamplingConfig(temperature=self.temperature, max_new_tokens=self.max_completion_length)
-        return engine.sample_ids(prompt_ids, sampling, self._draw_seed(), self._first_row(len(prompt_ids)))
-
-    def _draw_seed(self) -> int:
-        """Of the batch that is about to be drawn: the same on all ranks where completions are `row_seeded`."""
-        return self.args.seed * 2**32 + self._batches_drawn if self.row_seeded else _next_seed()
-
-    def _first_row(self, rows: int) -> int:
-        """Place of this rank's first answer in the batch of all ranks."""
-        return int(self.accelerator.process_index * rows)
-
-    def _send_weights(self, engine: Engine) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            self.accelerator.unwrap_model(self.model).save_pretrained(folder)
-            engine.load_weights(Path(folder))
-        self._engine_step = self.state.global_step
+            self.vllm_generation.generation_kwargs["seed"] = next_seed()
 
     def _samples_the_whole_softmax(self) -> bool:
         args = self.args
@@ -283,7 +268,8 @@ class LensTrainer(CheckpointMixin, GRPOTrainer):
             return batch, None
         mask_BT, logprob_BT, entropy_BT = self._counted_logprobs(batch)
         if self.engine is not None:
-            # The engine is not bit for bit the policy: the clipped ratio corrects for what it really sampled from.
+            # The engine is not bit for bit the policy, and may be behind it: the clipped ratio corrects for what it
+            # really sampled from.
             batch["old_per_token_logps"] = logprob_BT
         # A group may straddle ranks: everything that compares its answers is gathered first.
         gather = self.accelerator.gather
@@ -559,11 +545,6 @@ class LensTrainer(CheckpointMixin, GRPOTrainer):
                 f"{self._skipped_in_a_row} steps in a row had no finite loss or gradient ({diagnosis}). Checkpoints "
                 "are from before: lower the learning rate or max_grad_norm, or look at the rewards, and resume"
             )
-
-
-def _next_seed() -> int:
-    """From the run's own random stream: another one every time, and the same ones in a resumed run."""
-    return int(torch.randint(2**31, ()).item())
 
 
 def _causal_lm(model: Any) -> PreTrainedModel:

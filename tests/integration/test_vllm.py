@@ -162,11 +162,11 @@ def test_new_weights_replace_the_old_ones_and_what_they_computed(
     prompts = [list(range(30, 230))] * 4  # long enough for keys and values to be kept for the next call
     sampling = SamplingConfig(max_new_tokens=8)
     old = engine.sample_ids(prompts, sampling, seed=1)
-    engine.load_weights(save_policy(tmp_path, seed=1))
+    engine.load_weights(model_of(save_policy(tmp_path, seed=1)).state_dict())
     new = engine.sample_ids(prompts, sampling, seed=1)
     assert difference(model_of(tmp_path), prompts, new) < TOLERANCE
     assert difference(model_of(folder), prompts, new) > 0.1
-    engine.load_weights(folder)
+    engine.load_weights(model_of(folder).state_dict())
     assert engine.sample_ids(prompts, sampling, seed=1) == old
 
 
@@ -178,9 +178,10 @@ def test_more_prompt_tokens_than_go_through_at_once(engine: VllmEngine, folder: 
 
 
 def test_the_process_is_left_as_it_was(engine: VllmEngine, folder: Path) -> None:
+    weights = model_of(folder).state_dict()
     before = global_state()
     engine.sample_ids(PROMPTS, SamplingConfig(max_new_tokens=2), seed=1)
-    engine.load_weights(folder)
+    engine.load_weights(weights)
     assert global_state() == before
 
 

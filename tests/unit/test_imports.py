@@ -20,7 +20,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "lens_core.config": ({"errors", "baselines"}, {"pydantic", "yaml"}),
     "lens_core.data": ({"errors", "config"}, {"pydantic", "datasets"}),
     "lens_core.verify": (set(), {"math_verify"}),
-    "lens_core.rollout": ({"errors"}, {"numpy", "torch", "transformers", "pydantic", "vllm"}),
+    "lens_core.rollout": ({"errors"}, {"numpy", "torch", "transformers", "pydantic", "safetensors", "vllm"}),
     "lens_core.training": (
         {"errors", "config", "objective", "baselines", "data", "verify", "rollout"},
         {"torch", "trl", "transformers", "datasets", "tokenizers", "pydantic", "safetensors", "peft", "accelerate"},
@@ -28,7 +28,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "lens_core.evaluation": ({"config", "passk", "data", "verify", "rollout"}, {"numpy", "pydantic", "scipy"}),
     "lens_core.distributed": (
         {"errors", "config", "passk", "data", "rollout", "training", "evaluation"},
-        {"ray", "transformers"},
+        {"ray", "torch", "transformers", "safetensors"},
     ),
     "lens_core.tracking": ({"errors"}, {"mlflow", "requests", "tenacity"}),
     "lens_core.report": ({"passk", "evaluation"}, {"numpy", "matplotlib", "jinja2", "markupsafe", "optuna"}),

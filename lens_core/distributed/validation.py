@@ -1,0 +1,41 @@
+"""Pass@k of checkpoints while the training goes on: what Ray Train runs as a task for each of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lens_core.config import EvaluationConfig
+from lens_core.data.problem import Problem
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Held-out problems, and how each checkpoint answers them."""
+
+    problems: list[Problem]
+    evaluation: EvaluationConfig
+
+
+def validate(checkpoint: Any, validation: Validation, queue: Any) -> dict[str, float]:
+    """Pass@k of a checkpoint (`ray.train.Checkpoint`), also put into `queue` as `("validation", step, metrics)`."""
+    from lens_core.evaluation.evaluate import evaluate_policy
+    from lens_core.passk import mean_pass_at_k
+
+    folder = Path(checkpoint.path)
+    step = int(folder.name.rpartition("-")[2])
+    try:
+        results = list(
+            evaluate_policy(validation.problems, folder, validation.evaluation, on_problem=lambda done: None)
+        )
+    except OSError:
+        if folder.exists():
+            raise
+        return {}  # newer checkpoints have replaced it before its turn came
+    counts = [result.counts for result in results]
+    metrics = {
+        f"validation/pass_at_{k}": mean_pass_at_k(counts, k, resamples=1).estimate for k in validation.evaluation.ks
+    }
+    queue.put(("validation", step, metrics))
+    return metrics

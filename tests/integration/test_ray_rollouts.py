@@ -1,0 +1,157 @@
+"""Rollouts by Ray actors beside the trainers."""
+
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from lens_core.config import EvaluationConfig, RolloutConfig
+from lens_core.data.ladder import ladder
+from lens_core.distributed.rollouts import rollout_workers
+from lens_core.distributed.train import train_with_ray
+from lens_core.distributed.validation import Validation
+from lens_core.distributed.workers import Workers
+from lens_core.errors import LensError
+from lens_core.rollout.engine import SamplingConfig, TransformersEngine, load_policy
+from lens_core.training.run import train_policy
+from tests.fakes import save_tiny_policy, tiny_policy
+from tests.integration.test_ray_train import PROBLEMS, assert_same_training, config, curve, on_ray, worker_pids
+from tests.integration.test_vllm import save_policy
+
+pytestmark = pytest.mark.integration
+
+PROMPTS = [[30 + index % 3, 40, 41] for index in range(7)]
+SAMPLING = SamplingConfig(max_new_tokens=12)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+        ray.init(address="local", num_cpus=6, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        yield
+        ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_policy(tmp_path_factory.mktemp("base"))
+
+
+def rollouts(**values: Any) -> str:
+    settings = ", ".join(f"{key}: {value}" for key, value in values.items())
+    return f"rollouts={{{settings}}}"
+
+
+def test_actors_draw_what_one_engine_draws_and_survive_a_kill(base: Path) -> None:
+    engine = TransformersEngine(*load_policy(base))
+    with rollout_workers(RolloutConfig(workers=2), base, 64) as workers:
+        for seed in range(3):
+            weights = tiny_policy(seed).state_dict()
+            engine.load_weights(weights)
+            workers.load_weights(weights)
+            if seed == 2:  # an actor that is started again has the base's weights, and must take these
+                os.kill(ray.get(workers.actors[1].ready.remote()), signal.SIGKILL)
+            drawn, expected = workers.sample_ids(PROMPTS, SAMPLING, seed), engine.sample_ids(PROMPTS, SAMPLING, seed)
+            assert drawn.token_ids == expected.token_ids
+            assert [len(row) for row in drawn.logprobs] == [len(row) for row in expected.logprobs]
+
+
+def test_requests_keep_the_weights_that_they_were_made_with(base: Path) -> None:
+    engine = TransformersEngine(*load_policy(base))
+    engine.load_weights(tiny_policy(1).state_dict())
+    expected = engine.sample_ids(PROMPTS, SAMPLING, 5).token_ids
+    with rollout_workers(RolloutConfig(workers=1), base, 64) as workers:
+        workers.load_weights(tiny_policy(1).state_dict())
+        result = workers.start(PROMPTS, SAMPLING, 5)
+        workers.load_weights(tiny_policy(2).state_dict())
+        assert workers.sample_ids(PROMPTS, SAMPLING, 5).token_ids != expected
+        assert result().token_ids == expected
+
+
+def test_a_base_that_is_no_model_is_told_on_one_line(tmp_path: Path) -> None:
+    workers = rollout_workers(RolloutConfig(workers=1), tmp_path, 64)
+    with pytest.raises(LensError, match=r"rollout workers cannot start: .*holds no causal language model"), workers:
+        pass
+
+
+def test_rollouts_in_turns_train_as_a_process_alone_does(base: Path, tmp_path: Path) -> None:
+    alone = train_policy(PROBLEMS, base, config().train, config().methods["m"], tmp_path / "alone", lambda *_: None)
+    output = on_ray(config(rollouts(workers=2)), base, tmp_path / "run", Workers(2, 2))
+    assert [step["lens/off_policy_steps"] for step in curve(output)] == [0] * 4
+    for step, other in zip(curve(output), curve(alone), strict=True):
+        # The old policy's log-probabilities are the actors', and differ from the trainer's by rounding.
+        assert {key: step[key] for key in other} == pytest.approx(other, abs=1e-4)
+
+
+AHEAD = config(rollouts(workers=1, max_off_policy=2), "steps=6", "keep_checkpoints=6", "learning_rate=1e-2")
+
+
+@pytest.fixture(scope="module")
+def ahead(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training that nothing disturbed, on batches that were drawn two updates before."""
+    return on_ray(AHEAD, base, tmp_path_factory.mktemp("ahead") / "run", Workers(1, 1))
+
+
+def test_rollouts_ahead_are_as_old_as_allowed_and_do_not_depend_on_the_trainers(
+    ahead: Path, base: Path, tmp_path: Path
+) -> None:
+    assert [step["lens/off_policy_steps"] for step in curve(ahead)] == [0, 1, 2, 2, 2, 2]
+    assert curve(ahead)[0]["clip_ratio/region_mean"] == 0
+    assert any(step["clip_ratio/region_mean"] > 0 for step in curve(ahead)), "the ratio is to the older policy"
+    assert_same_training(on_ray(AHEAD, base, tmp_path / "run", Workers(2, 2)), ahead, 1e-4)
+
+
+def test_killed_trainer_goes_on_with_what_was_drawn_ahead(ahead: Path, base: Path, tmp_path: Path) -> None:
+    def kill(step: int, _: Any) -> None:
+        if step == 3 and len(killed) == 0:
+            killed.append(worker_pids()[0])
+            os.kill(killed[0], signal.SIGKILL)
+
+    killed: list[int] = []
+    output = on_ray(AHEAD, base, tmp_path / "run", Workers(1, 1), kill)
+    assert killed
+    assert (output / "checkpoint-2" / "ahead.json").exists()
+    assert_same_training(output, ahead, 0.0)
+
+
+def test_vllm_on_a_cpu_draws_for_a_trainer(tmp_path: Path) -> None:
+    base = save_policy(tmp_path / "base", seed=0)  # vLLM knows no heads as small as those of the tiny policy
+    output = on_ray(
+        config(rollouts(workers=1, engine="vllm"), "steps=3", "learning_rate=1e-2"),
+        base,
+        tmp_path / "run",
+        Workers(1, 1),
+    )
+    policy, before = (load_policy(folder)[0].state_dict() for folder in (output, base))
+    assert max((policy[name] - before[name]).abs().max() for name in policy) > 1e-4
+    # Ratios to vLLM's own log-probabilities: all are near 1 after an update only if it has the new weights.
+    assert [step["clip_ratio/region_mean"] for step in curve(output)] == [0] * 3
+
+
+def test_checkpoints_are_validated_while_the_training_goes_on(base: Path, tmp_path: Path) -> None:
+    settings = config("keep_checkpoints=4")
+    held_out = ladder(2, seed=9)
+    evaluation = EvaluationConfig(n=4, ks=(1, 4), max_new_tokens=8)
+    found: dict[int, dict[str, float]] = {}
+    output = tmp_path / "run"
+    output.mkdir()
+    train_with_ray(
+        PROBLEMS,
+        base,
+        settings.train,
+        settings.methods["m"],
+        output,
+        lambda *_: None,
+        Workers(1, 1),
+        validation=Validation(held_out, evaluation),
+        on_validation=lambda step, metrics: found.update({step: metrics}),
+    )
+    assert sorted(found) == [1, 2, 3, 4]
+    assert all(0 <= value <= 1 for metrics in found.values() for value in metrics.values())
+    assert set(found[1]) == {"validation/pass_at_1", "validation/pass_at_4"}
