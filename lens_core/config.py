@@ -307,8 +307,10 @@ class SweepConfig(Section):
     """Key path -> a distribution of Ray Tune with its arguments: `methods.lens.alpha: {loguniform: [0.01, 10]}`."""
     search: Literal["random", "grid", "optuna"] = "optuna"
     """`grid` goes through all combinations of `choice` and `grid_search` values."""
-    scheduler: Literal["none", "asha", "median"] = "asha"
-    """What stops trials early: successive halving, the median of the others, or nothing."""
+    scheduler: Literal["none", "asha", "median", "pbt"] = "asha"
+    """What stops trials early: successive halving, the median of the others, or nothing. Or population-based training
+    (`pbt`, arXiv 1711.09846): at every validation the worst quarter goes on from checkpoints of the best, with other
+    values."""
     trials: int = Field(16, ge=1)
     """`grid` has as many as there are combinations."""
     concurrent: int | None = Field(None, ge=1)
@@ -341,6 +343,15 @@ class SweepConfig(Section):
     def _search_knows_the_distributions(self) -> Self:
         endless = [path for path, distribution in self.space.items() if next(iter(distribution)) not in _LISTS]
         gridded = [path for path, distribution in self.space.items() if "grid_search" in distribution]
+        if self.scheduler == "pbt":
+            if self.search != "random" or gridded:
+                raise ValueError("scheduler 'pbt' makes up values by itself: set search: random, and no grid_search")
+            fixed = [path for path in self.space if not (path.startswith("methods.") or path == "train.learning_rate")]
+            if fixed:
+                raise ValueError(
+                    f"scheduler 'pbt' changes values in mid-training, which methods.* and train.learning_rate can; "
+                    f"take {', '.join(fixed)} out of the space"
+                )
         if self.search == "optuna" and gridded:
             raise ValueError(f"search 'optuna' has no grid_search; give {', '.join(gridded)} as choice")
         if self.search == "grid" and endless:

@@ -21,7 +21,7 @@ from lens_core.errors import first_line
 from lens_core.evaluation.evaluate import evaluate_engine
 from lens_core.passk import mean_pass_at_k
 from lens_core.rollout.engine import TransformersEngine
-from lens_core.training.checkpoint import last_checkpoint
+from lens_core.training.checkpoint import last_checkpoint, trained_steps
 from lens_core.training.metrics_file import read_metrics
 from lens_core.training.run import train_policy
 
@@ -37,13 +37,19 @@ def run_trial(config: RunConfig, values: dict[str, Any], data: Path, base: Path,
 
     assert config.sweep is not None
     trial = trials / tune.get_context().get_trial_id()
-    earlier = _earlier_reports(trial, values)
-    for report in earlier:
+    population = config.sweep.scheduler == "pbt"
+    # Of this trial before a pause, or of the one whose place it takes.
+    given = tune.get_checkpoint()
+    start = None if given is None else Path(given.path)
+    earlier = _earlier_reports(trial, values, start)
+    ended = bool(earlier) and earlier[-1]["ended"] == 1.0
+    for report in earlier if start is None or ended else ():
         tune.report(report)
-    if earlier and earlier[-1]["ended"]:
+    if ended:
         return
     try:
-        tuned = config.with_values(values)
+        saving = {"train.checkpoint_every": config.sweep.validate_every} if population else {}
+        tuned = config.with_values({**values, **saving})
         train_policy(
             read_problems(data / TRAIN_FILE),
             base,
@@ -51,11 +57,11 @@ def run_trial(config: RunConfig, values: dict[str, Any], data: Path, base: Path,
             tuned.methods[config.sweep.method],
             trial / POLICY,
             lambda step, metrics: None,
-            resume_from=last_checkpoint(trial / POLICY),
-            callbacks=[Validation(tuned, read_problems(data / VALIDATION_FILE), trial)],
+            resume_from=last_checkpoint(trial / POLICY) if start is None else start,
+            callbacks=[Validation(tuned, read_problems(data / VALIDATION_FILE), trial), OwnLearningRate()],
         )
         last = _read_reports(trial)[-1]
-        if not last["ended"]:  # it had been interrupted after its last step
+        if population or not last["ended"]:  # not told yet, or interrupted after its last step
             tune.report({**last, "ended": 1.0})
     except Exception as error:  # Tune tells its callbacks that there was one, and not which
         (trial / ERROR_FILE).write_text(f"{type(error).__name__}: {first_line(error)}\n", encoding="utf-8")
@@ -69,6 +75,8 @@ class Validation(TrainerCallback):
         assert config.sweep is not None
         self._evaluation = config.evaluation
         self._k, self._every = config.sweep.k, config.sweep.validate_every
+        self._with_checkpoint = config.sweep.scheduler == "pbt"
+        self._untold: dict[str, float] | None = None
         self._problems = problems
         self._trial = trial
 
@@ -78,6 +86,16 @@ class Validation(TrainerCallback):
         step_was_logged = bool(state.log_history) and "reward" in state.log_history[-1]
         if step_was_logged and (ended or state.global_step % self._every == 0):
             self._report(state.global_step, ended, **kwargs)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Tell a population's scheduler, which may let another trial go on from this checkpoint."""
+        if self._untold is None:
+            return
+        from ray import tune
+
+        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        report, self._untold = self._untold, None
+        tune.report(report, checkpoint=tune.Checkpoint.from_directory(str(folder)) if folder.is_dir() else None)
 
     def _report(self, step: int, ended: bool, model: Any, processing_class: Any, **_: Any) -> None:
         from ray import tune
@@ -96,20 +114,45 @@ class Validation(TrainerCallback):
         }
         with (self._trial / REPORTS_FILE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(report) + "\n")
-        tune.report(report)
+        if not self._with_checkpoint:
+            tune.report(report)
+        elif not ended:  # that it has ended is told once its policy is saved
+            self._untold = report
 
 
-def _earlier_reports(trial: Path, values: dict[str, Any]) -> list[dict[str, float]]:
-    """What an interrupted trial with these values had reported, as far as it will not be trained again."""
+class OwnLearningRate(TrainerCallback):
+    """The learning rate is the configuration's, also after a checkpoint of a trial that had another one."""
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        optimizer: Any = None,
+        lr_scheduler: Any = None,
+        **_: Any,
+    ) -> None:
+        lr_scheduler.base_lrs = [args.learning_rate for _ in lr_scheduler.base_lrs]
+        for group, factor in zip(optimizer.param_groups, lr_scheduler.lr_lambdas, strict=True):
+            group["initial_lr"] = args.learning_rate
+            group["lr"] = args.learning_rate * factor(lr_scheduler.last_epoch)
+
+
+def _earlier_reports(trial: Path, values: dict[str, Any], start: Path | None) -> list[dict[str, float]]:
+    """What an interrupted trial with these values had reported, as far as it will not be trained again from `start`, or
+    from the last checkpoint in its folder.
+    """
     path = trial / VALUES_FILE
     if path.exists() and json.loads(path.read_text(encoding="utf-8")) != values:
-        shutil.rmtree(trial)  # a trial that Tune had not yet written down; it chose other values for the next of its id
+        # A trial that Tune had not yet written down, and it chose other values for the next of its id; or one that goes
+        # on with another's policy.
+        shutil.rmtree(trial)
     trial.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(values) + "\n", encoding="utf-8")
     (trial / ERROR_FILE).unlink(missing_ok=True)
     earlier = _read_reports(trial)
-    checkpoint = last_checkpoint(trial / POLICY)
-    reached = 0 if checkpoint is None else int(checkpoint.name.rpartition("-")[2])
+    checkpoint = last_checkpoint(trial / POLICY) if start is None else start
+    reached = 0 if checkpoint is None else trained_steps(checkpoint)
     whole = bool(earlier) and earlier[-1]["ended"] and (trial / POLICY / "model.safetensors").exists()
     kept = earlier if whole else [report for report in earlier if report["step"] <= reached]
     if not whole and kept and kept[-1]["ended"]:  # its policy is still to be saved

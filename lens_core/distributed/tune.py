@@ -80,11 +80,16 @@ def search(config: RunConfig, data: Path, base: Path, output: Path, on_trial: On
                     num_samples=1 if sweep.search == "grid" else sweep.trials,
                     search_alg=_searcher(sweep),
                     scheduler=_scheduler(config),
-                    max_concurrent_trials=sweep.concurrent or _room(sweep),
+                    max_concurrent_trials=_concurrent(sweep),
                     reuse_actors=True,  # the next trial of a process imports nothing
                 ),
                 run_config=tune.RunConfig(
-                    name=folder.name, storage_path=str(folder.parent), verbose=0, callbacks=[_listener(trials)]
+                    name=folder.name,
+                    storage_path=str(folder.parent),
+                    verbose=0,
+                    callbacks=[_listener(trials)],
+                    # PBT would have a trial that has ended go on from another's checkpoint.
+                    stop={"ended": 1.0} if sweep.scheduler == "pbt" else None,
                 ),
             )
         token = _on_trial.set(on_trial)
@@ -94,9 +99,14 @@ def search(config: RunConfig, data: Path, base: Path, output: Path, on_trial: On
             _on_trial.reset(token)
 
 
-def _room(sweep: SweepConfig) -> int:
-    """Trials that fit on the cluster: a search that ran ahead of them would learn nothing from their results."""
+def _concurrent(sweep: SweepConfig) -> int | None:
+    """Trials side by side: a search that ran ahead of them would learn nothing from their results."""
     import ray
+
+    if sweep.concurrent is not None:
+        return sweep.concurrent
+    if sweep.scheduler == "pbt":  # a population is there as a whole, and takes turns
+        return None
 
     return max(1, int(ray.cluster_resources().get("CPU", 1) // sweep.cpus_per_trial))
 
@@ -189,4 +199,38 @@ def _scheduler(config: RunConfig) -> Any:
         return ASHAScheduler(time_attr="step", max_t=steps + 1, grace_period=first, reduction_factor=3)
     if config.sweep.scheduler == "median":
         return MedianStoppingRule(time_attr="step", grace_period=first)
+    if config.sweep.scheduler == "pbt":
+        return _population(config.sweep)
     return FIFOScheduler()
+
+
+def _population(sweep: SweepConfig) -> Any:
+    """Population-based training, with values that stay within their distributions."""
+    from ray.tune.schedulers import PopulationBasedTraining
+
+    bounds = {path: values for path, values in map(_range, sweep.space.items()) if values is not None}
+
+    def explore(values: dict[str, Any]) -> dict[str, Any]:
+        """Ray multiplies by 0.8 or 1.2, whatever comes out."""
+        for path, (low, high, whole) in bounds.items():
+            inside = min(max(values[path], low), high)
+            values[path] = round(inside) if whole else inside
+        return values
+
+    lists = {path: each["choice"] for path, each in sweep.space.items() if "choice" in each}
+    return PopulationBasedTraining(
+        time_attr="step",
+        perturbation_interval=sweep.validate_every,
+        hyperparam_mutations={**_space(sweep), **lists},
+        custom_explore_fn=explore,
+    )
+
+
+def _range(item: tuple[str, dict[str, list[Any]]]) -> tuple[str, tuple[float, float, bool] | None]:
+    """Lowest and highest value of a distribution, and whether they are whole numbers; None for a list."""
+    path, distribution = item
+    name, values = next(iter(distribution.items()))
+    if name == "choice":
+        return path, None
+    whole = "randint" in name
+    return path, (values[0], values[1] - whole, whole)

@@ -39,6 +39,12 @@ def last_checkpoint(folder: Path) -> Path | None:
     return Path(found[-1]) if found else None
 
 
+def trained_steps(checkpoint: Path) -> int:
+    """Optimiser steps that a checkpoint's policy has seen."""
+    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    return int(state["global_step"])
+
+
 def read_state(checkpoint: Path) -> dict[str, Any]:
     """What `lens_state.json` says: `{"run": {...}, "rollouts_taken": 12, ...}`."""
     state: dict[str, Any] = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))

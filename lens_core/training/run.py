@@ -30,7 +30,7 @@ from lens_core.config import Method, TrainConfig, VllmConfig
 from lens_core.data.problem import Problem
 from lens_core.errors import LensError, first_line
 from lens_core.rollout.engine import Engine, best_device, encode_prompt, format_prompt, load_policy
-from lens_core.training.checkpoint import read_state
+from lens_core.training.checkpoint import read_state, trained_steps
 from lens_core.training.metrics_file import METRICS_FILE, read_metrics
 from lens_core.training.rollouts import AsyncSampler
 from lens_core.training.trainer import LensTrainer
@@ -100,9 +100,8 @@ def train_policy(
 
 def _had_ended(checkpoint: Path, config: TrainConfig) -> bool:
     """Whether a training was stopped between its last checkpoint and the end of saving its policy."""
-    step: int = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))["global_step"]
     spent = config.max_tokens is not None and read_state(checkpoint)["tokens_generated"] >= config.max_tokens
-    return spent or step >= config.steps
+    return spent or trained_steps(checkpoint) >= config.steps
 
 
 def grpo_config(config: TrainConfig, output: Path) -> GRPOConfig:

@@ -141,6 +141,24 @@ def test_optuna_searches_ranges_and_schedulers_stop_trials(scheduler: str, base:
         assert (trial["history"][-1]["step"] == 6) == (trial["status"] == "finished")
 
 
+def test_population_goes_on_from_checkpoints_of_its_best_with_other_values(base: Path, tmp_path: Path) -> None:
+    space = (
+        "{train.learning_rate: {loguniform: [1.0e-5, 1.0e-3]}, methods.m.positive_weight: {choice: [0.0, 0.5, 1.0]}}"
+    )
+    overrides = ["sweep.search=random", "sweep.scheduler=pbt", "sweep.trials=4", "train.steps=8"]
+    found = sweep(design(base, *overrides, space=space), tmp_path / "sweep")
+    assert [trial["status"] for trial in found["trials"]] == ["finished"] * 4
+    assert all(1e-5 <= trial["values"]["train.learning_rate"] <= 1e-3 for trial in found["trials"])
+    assert all(trial["history"][-1]["step"] == 8 for trial in found["trials"])
+    # One that took over another's place has trained its own policy from a step in the middle, at its own rate.
+    taken_over = 0
+    for trial in found["trials"]:
+        steps = read_metrics(Path(trial["folder"]) / "policy")
+        taken_over += steps[0]["step"] > 1
+        assert steps[-1]["learning_rate"] == pytest.approx(trial["values"]["train.learning_rate"])
+    assert taken_over
+
+
 KILLED = """
 import sys
 from pathlib import Path
