@@ -7,6 +7,7 @@ stopped goes on with the cells that are missing.
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lens_core import stages
+from lens_core.baselines import find_estimator
 from lens_core.config import Method, RunConfig
 from lens_core.data.prepare import SUMMARY_FILE
 from lens_core.distributed.tasks import run_tasks
@@ -118,7 +120,32 @@ def results(config: RunConfig, output: Path) -> dict[str, Any]:
             if of
         },
         "token_target": target,
+        "sensitivity": sensitivity(config.methods),
     }
+
+
+def sensitivity(methods: Mapping[str, Method]) -> dict[str, dict[str, float]]:
+    """parameter -> method -> its value, where methods differ in that parameter of the objective and in nothing else."""
+    settings = {name: _settings(method) for name, method in methods.items()}
+    found = {}
+    for parameter in sorted({key for of in settings.values() for key in of}):
+        alike: dict[str, dict[str, float]] = {}
+        for name, of in settings.items():
+            value = of.get(parameter)
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                others = json.dumps({key: of[key] for key in sorted(of) if key != parameter}, default=str)
+                alike.setdefault(others, {})[name] = float(value)
+        largest = max(alike.values(), key=len, default={})
+        if len(set(largest.values())) > 1:
+            found[parameter] = largest
+    return found
+
+
+def _settings(method: Method) -> dict[str, Any]:
+    """All that makes up a method, defaults of its objective included."""
+    signature = inspect.signature(find_estimator(method.objective)).parameters.values()
+    defaults = {each.name: each.default for each in signature if each.kind is each.KEYWORD_ONLY}
+    return {"objective": method.objective, "train": method.train, **defaults, **method.parameters}
 
 
 def _histories(config: RunConfig, output: Path) -> dict[str, dict[int, list[dict[str, float]]]]:

@@ -140,6 +140,27 @@ def differences_by_level(levels: Mapping[str, Mapping[str, Mapping[str, Any]]], 
     return figure
 
 
+def by_parameter(
+    parameter: str, values: Mapping[str, float], by_method: Mapping[str, Mapping[str, Any]], reference: str
+) -> Figure | None:
+    """Means over seeds against a parameter in which methods differ, and the reference as a band."""
+    points = sorted((value, by_method[method]["mean"]) for method, value in values.items() if method in by_method)
+    if len(points) < 2:
+        return None
+    figure, axes = _figure(parameter, "Mean over seeds, %")
+    if reference in by_method:
+        of = by_method[reference]["mean"]
+        axes.axhline(100 * of["mean"], color="#8a94a6", linewidth=1)
+        axes.axhspan(100 * of["low"], 100 * of["high"], color="#8a94a6", alpha=0.15, linewidth=0)
+    x = [value for value, _ in points]
+    means = [100 * mean["mean"] for _, mean in points]
+    errors = [[100 * (m["mean"] - m["low"]) for _, m in points], [100 * (m["high"] - m["mean"]) for _, m in points]]
+    axes.errorbar(x, means, yerr=errors, color="#d55e00", marker="o", capsize=3)
+    if x[0] > 0 and x[-1] >= 10 * x[0]:
+        axes.set_xscale("log")
+    return figure
+
+
 def learning_curves(trials: Sequence[Mapping[str, Any]], target: str) -> Figure | None:
     """A line a trial: the target against the step; the best one bold, pruned ones end with a cross."""
     figure, axes = _figure("Training step", f"{target}, %")

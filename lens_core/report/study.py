@@ -96,6 +96,15 @@ def _plots(study: Mapping[str, Any], histories: Mapping[str, Mapping[int, plots.
             "Mean reward of the sampled answers, the mean of all seeds: higher sooner is cheaper.",
             plots.reward_by_tokens(histories, colour),
         ),
+        *(
+            (
+                f"by-{parameter}",
+                f"Pass@{k} by {parameter}",
+                f"Methods that differ in nothing else; mean over seeds with its 95 % interval. Grey: {study['reference']}.",
+                plots.by_parameter(parameter, of, study["pass_at_k"][k], study["reference"]),
+            )
+            for parameter, of in study["sensitivity"].items()
+        ),
     ]
     drawn = [draw(folder, *figure) for figure in figures]
     return [plot for plot in drawn if plot is not None]
