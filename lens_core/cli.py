@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.exceptions import TyperException
@@ -17,8 +16,6 @@ from lens_core.errors import LensError
 if TYPE_CHECKING:
     from lens_core.config import RunConfig
     from lens_core.distributed.workers import Workers
-    from lens_core.evaluation.records import PassKReport
-    from lens_core.passk import Estimate
     from pipelines.launch import LocalRun
 
 app = typer.Typer(
@@ -231,7 +228,12 @@ def train(
 
     settings = _load(config, overrides)
     if dry_run:
-        _print_plan(settings, method, base)
+        from lens_core.plan import plan_training
+        from lens_core.report.terminal import print_plan
+
+        plan = plan_training(settings, method, base)
+        typer.echo(_yaml(settings), nl=False)
+        print_plan(plan)
         return
     folder = Path("runs") / settings.name / method if output is None else output
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (data is None or base is None):
@@ -259,22 +261,6 @@ def _workers(text: str) -> Workers | None:
     return workers if workers.most else None
 
 
-def _print_plan(settings: RunConfig, method: str, base: Path | None) -> None:
-    """The resolved configuration, then what a training of it would generate, update and occupy."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from lens_core.plan import plan_training
-
-    plan = plan_training(settings, method, base)
-    typer.echo(_yaml(settings), nl=False)
-    for title, rows in plan.items():
-        table = Table(title=title, title_justify="left", show_header=False)
-        for name, value in rows.items():
-            table.add_row(name, value)
-        Console(width=None if sys.stdout.isatty() else 140).print(table)
-
-
 @app.command()
 def evaluate(
     policy: Annotated[Path, typer.Argument(help="Model folder in Hugging Face format.")],
@@ -295,6 +281,7 @@ def evaluate(
     from lens_core import stages
     from lens_core.evaluation.records import PassKReport
     from lens_core.progress import Display
+    from lens_core.report.terminal import print_tables
     from lens_core.tracking import Tracking, whole_run
 
     extra = [] if n is None else [f"evaluation.n={n}"]
@@ -305,7 +292,7 @@ def evaluate(
     with whole_run(tracking), Display() as display:
         stages.evaluate(settings, name, data, policy, output, tracking, display)
     report = PassKReport.model_validate_json((output / stages.PASSK_FILE).read_text(encoding="utf-8"))
-    _print_tables([report])
+    print_tables([report])
 
 
 @app.command()
@@ -324,6 +311,7 @@ def study(
     """
     from lens_core.progress import Display
     from lens_core.report.study import answer
+    from lens_core.report.terminal import print_study
     from lens_core.study import study as run_study
     from lens_core.tracking import Tracking, whole_run
 
@@ -332,7 +320,7 @@ def study(
     tracking = Tracking(_tracking_uri(tracking_uri, home), settings.name)
     with whole_run(tracking), Display() as display:
         found = run_study(settings, folder, tracking, display)
-    _print_study(found)
+    print_study(found)
     typer.echo(f"\n{answer(found)}\n\nReport:  {_relative(folder / 'report.html')}")
 
 
@@ -351,6 +339,7 @@ def sweep(
     Example: lens sweep --config ladder-sweep -o sweeps/ladder && lens train --config sweeps/ladder/best.yaml
     """
     from lens_core.progress import Display
+    from lens_core.report.terminal import print_sweep
     from lens_core.sweep import BEST_FILE
     from lens_core.sweep import sweep as run_sweep
     from lens_core.tracking import Tracking, whole_run
@@ -360,48 +349,8 @@ def sweep(
     tracking = Tracking(_tracking_uri(tracking_uri, home), settings.name)
     with whole_run(tracking), Display() as display:
         found = run_sweep(settings, folder, tracking, display)
-    _print_sweep(found)
+    print_sweep(found)
     typer.echo(f"\nReport:  {_relative(folder / 'report.html')}\nBest:    {_relative(folder / BEST_FILE)}")
-
-
-def _print_sweep(found: Mapping[str, Any], most: int = 10) -> None:
-    """The best trials with their values."""
-    from rich.console import Console
-    from rich.table import Table
-
-    trials = sorted(found["trials"], key=lambda trial: -1 if trial["value"] is None else trial["value"], reverse=True)
-    table = Table(
-        title=f"{found['target']} on held-out problems, the best {min(most, len(trials))} of {len(trials)} trials"
-    )
-    for title in (found["target"], "", "step", *(path.rsplit(".", 1)[-1] for path in trials[0]["values"])):
-        table.add_column(title, justify="right")
-    for trial in trials[:most]:
-        last = trial["history"][-1] if trial["history"] else {"step": 0}
-        values = [f"{value:.3g}" if isinstance(value, float) else str(value) for value in trial["values"].values()]
-        result = "" if trial["value"] is None else f"{100 * trial['value']:.1f} %"
-        table.add_row(result, trial["status"], f"{last['step']:.0f}", *values)
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
-
-
-def _print_study(found: Mapping[str, Any]) -> None:
-    """Pass@k of each method over seeds, with the paired differences to the reference."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from lens_core.report.study import signed
-
-    k, by_method = next(iter(found["pass_at_k"].items()))
-    table = Table(title=f"Pass@{k}, %, mean over {len(found['seeds'])} seeds [95 % interval]")
-    for title in ("", f"Pass@{k}", f"less {found['reference']}", "p", "p corrected"):
-        table.add_column(title, justify="right" if title else "left")
-    for method, of in by_method.items():
-        mean, each = of["mean"], of.get("difference")
-        cells = [f"{100 * mean['mean']:.1f} [{100 * mean['low']:.1f}, {100 * mean['high']:.1f}]"]
-        if each is not None:
-            low, high = signed(each["mean"]["low"]), signed(each["mean"]["high"])
-            cells += [f"{signed(each['mean']['mean'])} [{low}, {high}]", f"{each['p']:.3f}", f"{each['p_holm']:.3f}"]
-        table.add_row(method, *cells)
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 
 @recipe_app.command("list")
@@ -444,8 +393,9 @@ def _tracking_uri(given: str | None, home: Path) -> str:
 
 def _print_result(run: LocalRun, tracking_uri: str) -> None:
     from lens_core.evaluation.records import PassKReport
+    from lens_core.report.terminal import print_tables
 
-    _print_tables([PassKReport.model_validate(report) for report in run.comparison()["evaluations"]])
+    print_tables([PassKReport.model_validate(report) for report in run.comparison()["evaluations"]])
     mlflow = _relative(Path(sys.executable).with_name("mlflow"))
     store = f"sqlite:///{_relative(Path(tracking_uri.removeprefix('sqlite:///')))}"
     typer.echo(f"\nReport:  {_relative(run.report)}")
@@ -453,34 +403,6 @@ def _print_result(run: LocalRun, tracking_uri: str) -> None:
         typer.echo(f"MLflow:  {mlflow} ui --backend-store-uri {store}")
     else:
         typer.echo(f"MLflow:  {tracking_uri}")
-
-
-def _print_tables(reports: Sequence[PassKReport]) -> None:
-    """Pass@k of each model, then its Pass@1 by level, in percent with 95 % intervals."""
-    from rich.console import Console
-    from rich.table import Table
-
-    def cell(estimates: Mapping[int, Estimate], k: int) -> str:
-        if k not in estimates:
-            return "not graded"
-        return f"{100 * estimates[k].estimate:.1f} [{100 * estimates[k].low:.1f}, {100 * estimates[k].high:.1f}]"
-
-    ks, levels = reports[0].ks, sorted({level for report in reports for level in report.levels})
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    table = Table(title=f"Pass@k, % [95 % interval], {reports[0].problems} problems x {reports[0].n} answers")
-    by_level = Table(title=f"Pass@{ks[0]} by level, %")
-    table.add_column("")
-    by_level.add_column("")
-    for k in ks:
-        table.add_column(f"Pass@{k}", justify="right")
-    for level in levels:
-        by_level.add_column(f"level {level}", justify="right")
-    for report in reports:
-        table.add_row(report.model, *(cell(report.overall, k) for k in ks))
-        by_level.add_row(report.model, *(cell(report.levels.get(level, {}), ks[0]) for level in levels))
-    console.print(table)
-    if levels:
-        console.print(by_level)
 
 
 def _relative(path: Path) -> str:

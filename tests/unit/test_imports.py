@@ -31,7 +31,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"ray", "torch", "transformers", "safetensors"},
     ),
     "lens_core.tracking": ({"errors"}, {"mlflow", "requests", "tenacity"}),
-    "lens_core.report": ({"passk", "evaluation"}, {"numpy", "matplotlib", "jinja2", "markupsafe", "optuna"}),
+    "lens_core.report": ({"passk", "evaluation"}, {"numpy", "matplotlib", "jinja2", "markupsafe", "optuna", "rich"}),
     "lens_core.integrations": ({"errors", "objective"}, {"torch", "verl"}),
     "lens_core.plan": ({"errors", "config"}, set()),
     "lens_core.recipes": (set(), set()),
