@@ -189,16 +189,18 @@ def _searcher(sweep: SweepConfig) -> Any:
 
 
 def _scheduler(config: RunConfig) -> Any:
-    """What stops trials, after a ninth of the steps at the earliest."""
+    """What stops trials, after an eighth of the budget at the earliest: of tokens where that is limited, else of steps."""
     from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule
 
     assert config.sweep is not None
-    steps, first = config.train.steps, max(config.sweep.validate_every, config.train.steps // 9)
+    train = config.train_for(config.sweep.method)
+    unit, budget = ("step", train.steps) if train.max_tokens is None else ("tokens", train.max_tokens)
+    first = max(1, budget // 8)
     if config.sweep.scheduler == "asha":
-        # `max_t` lies beyond the last step: a trial ends by itself, which tells it from a pruned one.
-        return ASHAScheduler(time_attr="step", max_t=steps + 1, grace_period=first, reduction_factor=3)
+        # Milestones are 1/8 and 3/8; beyond the budget a trial ends by itself, which tells it from a pruned one.
+        return ASHAScheduler(time_attr=unit, max_t=2 * budget, grace_period=first, reduction_factor=3)
     if config.sweep.scheduler == "median":
-        return MedianStoppingRule(time_attr="step", grace_period=first)
+        return MedianStoppingRule(time_attr=unit, grace_period=first)
     if config.sweep.scheduler == "pbt":
         return _population(config.sweep)
     return FIFOScheduler()
