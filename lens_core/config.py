@@ -196,6 +196,9 @@ class TrainConfig(Section):
     """Aggregation of the token loss; `grpo` is the paper's eq. 3: mean over tokens, then over answers."""
     lora: LoraConfig | None = None
     """None: full fine-tuning."""
+    fsdp: bool = False
+    """Weights, gradients and optimiser state are cut up among the processes of `--workers` (FSDP2) instead of copied to
+    each; needs GPUs."""
     bf16: bool = False
     """Compute in bfloat16 (GPU); weights and optimiser stay in float32, but for the frozen ones under LoRA."""
     gradient_checkpointing: bool = False
@@ -230,6 +233,8 @@ class TrainConfig(Section):
                     raise ValueError(f"rollouts and {name} exclude each other; leave one of them out")
             if self.rollouts.max_off_policy and self.resample_rounds:
                 raise ValueError("rollouts.max_off_policy must be 0 with resample_rounds, which waits for every batch")
+        if self.fsdp and self.lora is not None:
+            raise ValueError("fsdp and lora exclude each other: adapters are small enough for every process")
         if self.warmup_steps > self.steps:
             raise ValueError(f"warmup_steps {self.warmup_steps} exceeds steps {self.steps}")
         if self.checkpoint_every is not None and self.checkpoint_every % self.log_every:

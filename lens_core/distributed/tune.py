@@ -189,7 +189,7 @@ def _searcher(sweep: SweepConfig) -> Any:
 
 
 def _scheduler(config: RunConfig) -> Any:
-    """What stops trials, after an eighth of the budget at the earliest: of tokens where that is limited, else of steps."""
+    """What stops trials, after an eighth of their budget at the earliest: in tokens where it is, else in steps."""
     from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule
 
     assert config.sweep is not None

@@ -100,7 +100,7 @@ def _plots(study: Mapping[str, Any], histories: Mapping[str, Mapping[int, plots.
             (
                 f"by-{parameter}",
                 f"Pass@{k} by {parameter}",
-                f"Methods that differ in nothing else; mean over seeds with its 95 % interval. Grey: {study['reference']}.",
+                "Methods that differ in nothing else; means with 95 % intervals, the reference in grey.",
                 plots.by_parameter(parameter, of, study["pass_at_k"][k], study["reference"]),
             )
             for parameter, of in study["sensitivity"].items()

@@ -97,6 +97,17 @@ class CheckpointMixin(Trainer):
             logger.warning("%s was not saved, and training goes on: %s", name, cause)
         self.accelerator.wait_for_everyone()
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Whole weights, also of a sharded policy: what reads a policy or a checkpoint needs no processes for it."""
+        if not self.is_fsdp_enabled:
+            super().save_model(output_dir, _internal_call=_internal_call)
+            return
+        weights = self.accelerator.get_state_dict(self.model)  # all processes put them together on the main one
+        if self.args.should_save:
+            for tied in self.accelerator.unwrap_model(self.model).all_tied_weights_keys:
+                weights.pop(tied, None)  # once in the file, as from a whole policy
+            self._save(output_dir, state_dict=weights)
+
     def _save_lens_state(self, checkpoint: Path) -> None:
         ranks = self.accelerator.num_processes
         state = {"run": self.run_state, "ranks": ranks, "rollouts_taken": self._step, **self._counters()}

@@ -36,6 +36,8 @@ from lens_core.training.rollouts import AsyncSampler
 from lens_core.training.trainer import LensTrainer
 from lens_core.verify.reward import math_reward
 
+SHARDED: Mapping[str, Any] = {"fsdp": True, "fsdp_config": {"state_dict_type": "SHARDED_STATE_DICT"}}
+"""FSDP2 in the words of TrainingArguments: each process saves and loads its own shards."""
 OnStep = Callable[[int, dict[str, float]], None]
 """Called with the step and its metrics each time metrics are logged."""
 
@@ -153,7 +155,21 @@ def grpo_config(config: TrainConfig, output: Path) -> GRPOConfig:
         ddp_find_unused_parameters=False,
         dataloader_pin_memory=torch.cuda.is_available(),
         **_vllm_arguments(config.vllm),
+        **_sharding_arguments(config, ranks),
     )
+
+
+def _sharding_arguments(config: TrainConfig, ranks: int) -> Mapping[str, Any]:
+    """FSDP2 where it is asked for.
+
+    Raises:
+        LensError: on one process, or on CPUs, which Accelerate does not shard over.
+    """
+    if not config.fsdp:
+        return {}
+    if ranks == 1 or not torch.cuda.is_available():
+        raise LensError("train.fsdp shards a policy over several GPUs: train with --workers 2 or more, or leave it out")
+    return SHARDED
 
 
 def _vllm_arguments(config: VllmConfig | None) -> dict[str, Any]:

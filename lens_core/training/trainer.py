@@ -30,6 +30,7 @@ from typing import Any
 import torch
 from accelerate.utils import set_seed
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
@@ -561,5 +562,6 @@ def _padded(rows: Sequence[Sequence[float]], shape: tuple[int, int], device: tor
 
 
 def _no_loss(model: torch.nn.Module) -> Tensor:
-    """A zero that can be differentiated."""
-    return sum((p.sum() * 0.0 for p in model.parameters() if p.requires_grad), torch.zeros(()))
+    """A zero that can be differentiated; of a sharded policy, each process's own."""
+    parameters = [p.to_local() if isinstance(p, DTensor) else p for p in model.parameters() if p.requires_grad]
+    return sum((p.sum() * 0.0 for p in parameters), torch.zeros(()))

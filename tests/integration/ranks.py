@@ -1,6 +1,9 @@
 """What test_ranks.py starts on one process and on two: a training whose completions do not depend on the ranks.
 
-torchrun --nproc-per-node 2 tests/integration/ranks.py FOLDER ROWS_PER_RANK
+torchrun --nproc-per-node 2 tests/integration/ranks.py FOLDER ROWS_PER_RANK [sharded]
+
+`sharded`: the policy is cut up among the processes (FSDP2), which Accelerate does on accelerators only. It takes the
+processes for such; the shards, and what gloo carries between them, are real.
 """
 
 import os
@@ -9,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from accelerate import PartialState
+from accelerate.utils import DistributedType
 from trl import GRPOConfig
 
 from lens_core.training.base import character_tokenizer
+from lens_core.training.run import SHARDED
 from lens_core.training.trainer import LensTrainer
 from tests.fakes import tiny_policy
 from tests.integration.test_trainer import DATASET
@@ -43,36 +48,56 @@ def rewards(completions: list[str], trainer_state: Any, **_: Any) -> list[float]
     ]
 
 
-def main(folder: Path, rows: int) -> None:
-    config = GRPOConfig(
-        output_dir=str(folder),
-        per_device_train_batch_size=rows,
-        num_generations=GROUP,
-        max_completion_length=12,
-        max_steps=3,
-        learning_rate=1e-3,
-        loss_type="grpo",
-        beta=0.0,
-        bf16=False,
-        use_cpu=True,
-        gradient_checkpointing=False,
-        report_to="none",
-        save_strategy="no",
-        disable_tqdm=True,
-        logging_steps=1,
-    )
-    trainer = FixedCompletions(
+def pass_for_accelerators() -> None:
+    """Let Accelerate shard over processes on a CPU."""
+    torch.distributed.init_process_group("gloo")
+    PartialState._prepare_backend = lambda *_: ("gloo", DistributedType.MULTI_NPU)
+    PartialState.set_device = lambda state: setattr(state, "device", torch.device("cpu"))
+
+
+def trainer(kind: type[LensTrainer], folder: Path, rows: int, sharded: bool, **changes: Any) -> LensTrainer:
+    settings: dict[str, Any] = {
+        "output_dir": str(folder),
+        "per_device_train_batch_size": rows,
+        "num_generations": GROUP,
+        "max_completion_length": 12,
+        "max_steps": 3,
+        "learning_rate": 1e-3,
+        "loss_type": "grpo",
+        "beta": 0.0,
+        "bf16": False,
+        "use_cpu": True,
+        "gradient_checkpointing": False,
+        "report_to": "none",
+        "save_steps": 2,
+        "disable_tqdm": True,
+        "logging_steps": 1,
+    }
+    config = GRPOConfig(**{**settings, **changes}, **(SHARDED if sharded else {}))
+    return kind(
         tiny_policy(),
         reward_funcs=rewards,
         args=config,
         train_dataset=DATASET,
         processing_class=character_tokenizer(),
     )
-    trainer.train()
-    if trainer.accelerator.is_main_process:
-        save_file({name: p.detach().clone() for name, p in trainer.model.named_parameters()}, folder / "weights")
-        (folder / "advantages.txt").write_text(repr([f"{value:.5f}" for value in trainer._logs["advantages"]]))
+
+
+def main(folder: Path, rows: int, sharded: bool) -> None:
+    if sharded:
+        pass_for_accelerators()
+    whole = trainer(FixedCompletions, folder, rows, sharded)
+    whole.train()
+    whole.save_model(str(folder))
+    if whole.accelerator.is_main_process:
+        (folder / "advantages.txt").write_text(repr([f"{value:.5f}" for value in whole._logs["advantages"]]))
+    resumed = trainer(FixedCompletions, folder, rows, sharded)
+    resumed.train(resume_from_checkpoint=str(folder / "checkpoint-2"))
+    resumed.save_model(str(folder / "resumed"))
+    if sharded:  # one rank's answers end long before the other's, which goes on needing its shards; then a step that
+        # no answer has an advantage in
+        trainer(LensTrainer, folder / "drawn", 2, sharded, max_completion_length=200, max_steps=2).train()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), sharded="sharded" in sys.argv[3:])

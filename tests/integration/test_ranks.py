@@ -1,4 +1,4 @@
-"""Groups that straddle ranks: two processes train what one does."""
+"""Groups that straddle ranks: two processes train what one does, each with a whole policy or with half of it."""
 
 import os
 import subprocess
@@ -13,10 +13,10 @@ pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def train(folder: Path, ranks: int, rows: int) -> Path:
+def train(folder: Path, ranks: int, rows: int, *options: str) -> Path:
     folder.mkdir()
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
-    arguments = [str(ROOT / "tests/integration/ranks.py"), str(folder), str(rows)]
+    arguments = [str(ROOT / "tests/integration/ranks.py"), str(folder), str(rows), *options]
     # A thread for each: processes that share two cores wait for each other's threads otherwise.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "OMP_NUM_THREADS": "1"}
     result = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, timeout=120)
@@ -24,12 +24,26 @@ def train(folder: Path, ranks: int, rows: int) -> Path:
     return folder
 
 
-def test_two_ranks_with_straddling_groups_train_what_one_does(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(tmp_path_factory.mktemp("ranks") / "one", ranks=1, rows=12)
+
+
+@pytest.mark.parametrize("options", [(), ("sharded",)])
+def test_two_ranks_with_straddling_groups_train_what_one_does(
+    options: tuple[str, ...], one: Path, tmp_path: Path
+) -> None:
     # 12 rows in groups of 4: on two ranks of 6 rows, rows 4 to 7 are one group.
-    one = train(tmp_path / "one", ranks=1, rows=12)
-    two = train(tmp_path / "two", ranks=2, rows=6)
+    two = train(tmp_path / "two", 2, 6, *options)
     assert (one / "advantages.txt").read_text() == (two / "advantages.txt").read_text()
-    weights, split = load_file(one / "weights"), load_file(two / "weights")
-    assert weights.keys() == split.keys()
+    assert_same_weights(one, two)
+    assert_same_weights(two, two / "resumed")  # from its second of three steps
+    shards = [path.name for path in (two / "checkpoint-2").glob("*_fsdp_0/*.distcp")]
+    assert len(shards) == (2 if options else 0)
+
+
+def assert_same_weights(folder: Path, other: Path) -> None:
+    weights, others = (load_file(each / "model.safetensors") for each in (folder, other))
+    assert weights.keys() == others.keys()
     for name, weight in weights.items():
-        assert (weight - split[name]).abs().max() < 1e-6, name
+        assert (weight - others[name]).abs().max() < 1e-6, name

@@ -178,3 +178,8 @@ def test_accelerate_accepts_the_configurations_that_we_ship(name: str) -> None:
         assert config.fsdp_config["fsdp_version"] == 2
     else:
         assert config.deepspeed_config["zero_stage"] == int(name[-1])
+
+
+def test_sharding_over_one_process_is_refused_on_one_line(data: Path, base: Path, tmp_path: Path) -> None:
+    with pytest.raises(LensError, match=r"^train\.fsdp shards a policy over several GPUs: train with --workers 2"):
+        train(small("train.fsdp=true"), data, base, tmp_path / "policy")
