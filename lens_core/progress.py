@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -24,6 +24,8 @@ class Progress:
     done: int
     total: int
     text: str
+    rows: tuple[Mapping[str, str], ...] = ()
+    """What the stage does side by side, such as trials: a table below its bar, with equal keys in each row."""
 
 
 Listener = Callable[[Progress], None]
@@ -42,8 +44,11 @@ def parse_marked(line: str) -> Progress | None:
     """The progress in a line that `print_marked` wrote, whatever was put before it; None for any other line."""
     _, mark, text = line.partition(MARK)
     try:
-        return Progress(**json.loads(text)) if mark else None
-    except (json.JSONDecodeError, TypeError):  # two processes may have written into one line
+        if not mark:
+            return None
+        fields = json.loads(text)
+        return Progress(**{**fields, "rows": tuple(fields["rows"])})
+    except (json.JSONDecodeError, KeyError, TypeError):  # two processes may have written into one line
         return None
 
 
@@ -51,13 +56,28 @@ class Display:
     """A listener for a person: live bars on a terminal, else a line for each tenth of a stage."""
 
     def __init__(self) -> None:
-        from rich.console import Console
+        self._rows: dict[str, tuple[Mapping[str, str], ...]] = {}
+        from rich.console import Console, RenderableType
         from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as Bars
+        from rich.table import Table
+
+        rows = self._rows
+
+        class BarsAndRows(Bars):
+            """Each stage's bar, and its rows below."""
+
+            def get_renderables(self) -> Iterable[RenderableType]:
+                yield from super().get_renderables()
+                for of_stage in rows.values():
+                    table = Table(*of_stage[0])
+                    for row in of_stage:
+                        table.add_row(*row.values())
+                    yield table
 
         # Bound to the stdout of now: pipeline runs redirect sys.stdout later.
         self.console = Console(file=sys.stdout, highlight=False)
-        self._bars = Bars(
+        self._bars = BarsAndRows(
             TextColumn("[bold]{task.description:<16}"),
             BarColumn(bar_width=24),
             TextColumn("{task.completed}/{task.total}"),
@@ -78,6 +98,8 @@ class Display:
             return
         if progress.stage not in self._tasks:
             self._tasks[progress.stage] = self._bars.add_task(progress.stage, total=progress.total, text="")
+        if progress.rows:
+            self._rows[progress.stage] = progress.rows
         task = self._tasks[progress.stage]
         self._bars.update(task, completed=progress.done, total=progress.total, text=progress.text)
 

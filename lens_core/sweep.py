@@ -26,6 +26,8 @@ from lens_core.report.sweep import render_sweep
 from lens_core.tracking import StageRun, Tracking, new_run, old_run, parent_run
 
 SWEEP_FILE, TRIALS_FILE, BEST_FILE = "sweep.json", "trials.json", "best.yaml"
+_ROWS = 12
+"""Trials that are shown while a sweep runs."""
 _MLFLOW_STATUS: Mapping[str, Any] = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 
 
@@ -56,7 +58,7 @@ def sweep(
     _write_best(config, best, output / BEST_FILE)
     found = {
         "name": config.name,
-        "target": f"Pass@{config.sweep.k}",
+        "target": _target(config),
         "method": config.sweep.method,
         "best": best.id,
         "trials": [asdict(trial) | {"value": None if math.isnan(trial.value) else trial.value} for trial in trials],
@@ -79,7 +81,7 @@ class _Board:
         assert config.sweep is not None
         self._config, self._tracking, self._on_progress = config, tracking, on_progress
         self._path = output / TRIALS_FILE
-        self._total = _count(config)
+        self._total, self._target = _count(config), _target(config)
         self._start = time.monotonic()
         self._runs: dict[str, StageRun] = {}
         self.trials: dict[str, Trial] = {}
@@ -140,15 +142,39 @@ class _Board:
         if done > self._earlier and done < self._total:
             left = (time.monotonic() - self._start) / (done - self._earlier) * (self._total - done)
             parts.append(f"about {max(1, round(left / 60))} min left")
-        self._on_progress(Progress("sweep", min(done, self._total), self._total, ", ".join(parts)))
+        rows = tuple(_row(trial, self._target) for trial in sorted(self.trials.values(), key=_rank)[:_ROWS])
+        self._on_progress(Progress("sweep", min(done, self._total), self._total, ", ".join(parts), rows))
+
+
+def _rank(trial: Trial) -> tuple[bool, float]:
+    """Running trials first, then the best."""
+    return trial.status != "running", math.inf if math.isnan(trial.value) else -trial.value
+
+
+def _row(trial: Trial, target: str) -> dict[str, str]:
+    last = trial.history[-1] if trial.history else {"step": 0, "tokens": 0}
+    return {
+        "trial": trial.id,
+        "": trial.status,
+        target: "" if math.isnan(trial.value) else f"{100 * trial.value:.1f} %",
+        "step": f"{last['step']:.0f}",
+        "tokens": f"{last['tokens']:,.0f}",
+        **{path.rsplit(".", 1)[-1]: shown(value) for path, value in trial.values.items()},
+    }
 
 
 def describe(values: Mapping[str, Any]) -> str:
     """`alpha 0.31, learning_rate 4e-05`"""
-    return ", ".join(
-        f"{path.rsplit('.', 1)[-1]} {value:.3g}" if isinstance(value, float) else f"{path.rsplit('.', 1)[-1]} {value}"
-        for path, value in values.items()
-    )
+    return ", ".join(f"{path.rsplit('.', 1)[-1]} {shown(value)}" for path, value in values.items())
+
+
+def shown(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _target(config: RunConfig) -> str:
+    assert config.sweep is not None
+    return f"Pass@{config.sweep.k}"
 
 
 def _count(config: RunConfig) -> int:

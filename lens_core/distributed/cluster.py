@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import util
@@ -36,6 +37,7 @@ def cluster(cpus: int | None = None) -> Iterator[None]:
         yield
         return
     address = os.environ.get("RAY_ADDRESS")
+    warnings.filterwarnings("ignore", message="Ray Client connection timed out")  # said by our own error
     try:
         if address is None:
             ray.init(
@@ -53,8 +55,12 @@ def cluster(cpus: int | None = None) -> Iterator[None]:
                 logging_level=logging.ERROR,
             )
     except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
-        place = "on this machine" if address is None else f"at RAY_ADDRESS={address}"
-        raise LensError(f"no Ray cluster {place}: {first_line(error)}") from error
+        if address is None:
+            raise LensError(f"no Ray cluster on this machine: {first_line(error)}") from error
+        raise LensError(
+            f"no Ray cluster at RAY_ADDRESS={address}: {first_line(error)}; check that it runs, and RAY_AUTH_TOKEN or "
+            "RAY_AUTH_TOKEN_PATH where it asks for a token"
+        ) from error
     try:
         yield
     finally:

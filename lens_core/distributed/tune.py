@@ -180,8 +180,10 @@ def _space(sweep: SweepConfig) -> dict[str, Any]:
 
 def _searcher(sweep: SweepConfig) -> Any:
     if sweep.search == "optuna":
+        import optuna
         from ray.tune.search.optuna import OptunaSearch
 
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         return OptunaSearch(seed=sweep.seed)
     from ray.tune.search.basic_variant import BasicVariantGenerator
 

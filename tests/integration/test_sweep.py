@@ -41,7 +41,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def design(base: Path, *overrides: str, space: str = SPACE) -> RunConfig:
-    train = ["steps=4", "prompts_per_step=2", "group_size=4", "max_new_tokens=8", "warmup_steps=0"]
+    train = ["steps=4", "prompts_per_step=2", "group_size=4", "max_new_tokens=8", "warmup_steps=0", "max_tokens=null"]
     others = [
         f"base={base}",
         "data.train.per_level=4",
@@ -85,6 +85,9 @@ def test_grid_goes_through_all_combinations_and_leaves_a_configuration_to_train(
     assert len({(first["lens/tokens/generated"], first["lens/confidence/wrong"]) for first in firsts}) == 1
     assert (seen[0].done, seen[-1].done, seen[-1].total) == (0, 4, 4)
     assert "best" in seen[-1].text
+    assert [row[""] for row in seen[-1].rows] == ["finished"] * 4
+    assert seen[-1].rows[0]["trial"] == found["best"]
+    assert {row[""] for progress in seen for row in progress.rows} == {"running", "finished"}
 
     best = next(trial for trial in found["trials"] if trial["id"] == found["best"])
     config = load_config(tmp_path / "sweep/best.yaml")
@@ -128,17 +131,22 @@ def test_sweep_in_which_everything_fails_says_the_first_cause(base: Path, tmp_pa
         sweep(config, tmp_path / "sweep")
 
 
-@pytest.mark.parametrize("scheduler", ["asha", "median"])
-def test_optuna_searches_ranges_and_schedulers_stop_trials(scheduler: str, base: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("scheduler", "tokens"), [("asha", None), ("asha", 200), ("median", None)])
+def test_optuna_searches_ranges_and_schedulers_stop_trials(
+    scheduler: str, tokens: int | None, base: Path, tmp_path: Path
+) -> None:
     space = "{train.learning_rate: {loguniform: [1.0e-5, 1.0e-3]}, methods.m.positive_weight: {uniform: [0, 1]}}"
     overrides = ["sweep.search=optuna", f"sweep.scheduler={scheduler}", "sweep.trials=5", "train.steps=6"]
+    overrides += [] if tokens is None else [f"train.max_tokens={tokens}"]
     found = sweep(design(base, *overrides, "sweep.validate_every=1", space=space), tmp_path / "sweep")
     assert len(found["trials"]) == 5
     assert all(1e-5 <= trial["values"]["train.learning_rate"] <= 1e-3 for trial in found["trials"])
     assert {trial["status"] for trial in found["trials"]} <= {"finished", "pruned"}
     assert any(trial["status"] == "finished" for trial in found["trials"])
     for trial in found["trials"]:
-        assert (trial["history"][-1]["step"] == 6) == (trial["status"] == "finished")
+        last = trial["history"][-1]
+        spent = last["step"] == 6 if tokens is None else last["tokens"] >= tokens
+        assert spent == (trial["status"] == "finished")
 
 
 def test_population_goes_on_from_checkpoints_of_its_best_with_other_values(base: Path, tmp_path: Path) -> None:

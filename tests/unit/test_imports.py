@@ -28,7 +28,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "lens_core.evaluation": ({"config", "passk", "data", "verify", "rollout"}, {"numpy", "pydantic", "scipy"}),
     "lens_core.distributed": (
         {"errors", "config", "passk", "data", "rollout", "training", "evaluation"},
-        {"ray", "torch", "transformers", "safetensors"},
+        {"ray", "optuna", "torch", "transformers", "safetensors"},
     ),
     "lens_core.tracking": ({"errors"}, {"mlflow", "requests", "tenacity"}),
     "lens_core.report": ({"passk", "evaluation"}, {"numpy", "matplotlib", "jinja2", "markupsafe", "optuna", "rich"}),
@@ -54,6 +54,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "lens_core.study": (
         {
             "errors",
+            "baselines",
             "config",
             "data",
             "training",
