@@ -115,6 +115,9 @@ def results(config: RunConfig, output: Path) -> dict[str, Any]:
                 "generated": _mean([steps[-1]["lens/tokens/generated"] for steps in of.values()]),
                 "to_reach": _mean(reached := _tokens(of, target)),
                 "reached_by": len(reached),
+                "in_negative_groups": _mean(
+                    [step["lens/tokens/in_negative_groups"] for steps in of.values() for step in steps]
+                ),
             }
             for method, of in histories.items()
             if of
