@@ -77,12 +77,6 @@ def _optuna_plots(measured: Sequence[Mapping[str, Any]], target: str) -> list[tu
         surface = draw_with.plot_contour(study, params=numeric[:2], target_name=target) if len(numeric) > 1 else None
     return [
         (
-            "parallel-coordinates",
-            "Values and results",
-            f"A line a trial, from its {target} through its values.",
-            _figure_of(coordinates),
-        ),
-        (
             "importances",
             "What mattered",
             f"Share of the variation in {target} that each value explains (fANOVA); unsure with few trials.",
@@ -93,6 +87,12 @@ def _optuna_plots(measured: Sequence[Mapping[str, Any]], target: str) -> list[tu
             "Response surface",
             f"{target} over the first two values, interpolated between the trials (dots).",
             None if surface is None else _figure_of(surface),
+        ),
+        (
+            "parallel-coordinates",
+            "Values and results",
+            f"A line a trial, from its {target} through its values.",
+            _figure_of(coordinates, 13.5),
         ),
     ]
 
@@ -130,13 +130,14 @@ def _distribution(values: Sequence[Any]) -> Any:
     return FloatDistribution(low, high, log=low > 0 and high > 10 * low)
 
 
-def _figure_of(axes: Any) -> Figure:
-    """The figure, taken out of pyplot's keeping."""
+def _figure_of(axes: Any, width: float = 6.4) -> Figure:
+    """The figure, taken out of pyplot's keeping; `width` in inches."""
     from matplotlib import pyplot
 
     first = axes if hasattr(axes, "figure") else axes.flat[0]
-    first.set_title("")  # the page has one
+    for place in ("left", "center"):  # the page has a title
+        first.set_title("", loc=place)
     figure: Figure = first.figure
     pyplot.close(figure)
-    figure.set_size_inches(6.4, 4.0)
+    figure.set_size_inches(width, 4.0)
     return figure
