@@ -6,6 +6,7 @@ that had ended, whether Tune knows or not, is not trained again.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import shutil
 from pathlib import Path
@@ -114,10 +115,21 @@ class Validation(TrainerCallback):
         }
         with (self._trial / REPORTS_FILE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(report) + "\n")
+        _give_memory_back()
         if not self._with_checkpoint:
             tune.report(report)
         elif not ended:  # that it has ended is told once its policy is saved
             self._untold = report
+
+
+def _give_memory_back() -> None:
+    """What is free, in pieces too small for the next tables: glibc keeps it, and a process runs many trials.
+
+    After twenty of them on the ladder it held 3.5 GB, of which 2.4 GB were free.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
+    if trim is not None:
+        trim(0)
 
 
 class OwnLearningRate(TrainerCallback):
