@@ -20,7 +20,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "lens_core.config": ({"errors", "baselines"}, {"pydantic", "yaml"}),
     "lens_core.data": ({"errors", "config"}, {"pydantic", "datasets"}),
     "lens_core.verify": (set(), {"math_verify"}),
-    "lens_core.rollout": ({"errors"}, {"numpy", "torch", "transformers", "pydantic", "safetensors", "vllm"}),
+    "lens_core.rollout": ({"errors", "config"}, {"numpy", "torch", "transformers", "pydantic", "safetensors", "vllm"}),
     "lens_core.training": (
         {"errors", "config", "objective", "baselines", "data", "verify", "rollout"},
         {"torch", "trl", "transformers", "datasets", "tokenizers", "pydantic", "safetensors", "peft", "accelerate"},
