@@ -41,7 +41,8 @@ class SourceConfig(Section):
     path: str | None = None
     """A file (JSON Lines, JSON, Parquet or CSV), a local folder of the `datasets` library, or a name on the hub."""
     columns: dict[Literal["prompt", "answer", "level", "subject", "solution"], str] | None = None
-    """`huggingface` only: which column holds which field, e.g. `{prompt: question, answer: reward_model.ground_truth}`."""
+    """`huggingface` only: which column holds which field, e.g. `{prompt: question, answer: answer}`; `a.b` is
+    key `b` of the object in column `a`."""
     split: str | None = None
     """Of a folder or a data set on the hub; None: `train`."""
     subset: tuple[str, ...] = ()
@@ -57,6 +58,9 @@ class SourceConfig(Section):
     """`ladder` only: distinct problems of each level."""
     seed: int = Field(0, ge=0)
     """Of the ladder's problems, and of the subset that `limit` keeps."""
+    name: str | None = None
+    """Where its problems are said to come from, in counts and tables; None: the kind, or the name of a `huggingface`
+    source's file or data set."""
     licence: str | None = None
     """For the data card; None: that of the published set, where the kind names one."""
 
@@ -102,8 +106,8 @@ class PassRateConfig(Section):
     """Difficulty, as the share of a model's answers that were right."""
 
     path: str
-    """`rollouts.jsonl` of `lens data pass-rates` or `lens evaluate`, its folder, or a file with `prompt` and `pass_rate`
-    a line."""
+    """`rollouts.jsonl` of `lens data pass-rates` or `lens evaluate`, its folder, or a file with a `prompt` and its
+    `pass_rate` in each row."""
     low: float = Field(0.0, ge=0, le=1)
     high: float = Field(1.0, ge=0, le=1)
     """Problems with a rate in [low, high] are kept."""

@@ -12,7 +12,7 @@ def prepare_data(config: str, run: str, tracking_uri: str, data: dsl.Output[dsl.
 
     from lens_core import stages
     from lens_core.config import RunConfig
-    from lens_core.data.prepare import read_summary
+    from lens_core.data.summary import read_summary
     from lens_core.progress import print_marked
     from lens_core.tracking import tracking_for
 

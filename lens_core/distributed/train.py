@@ -178,14 +178,9 @@ def _spare_gpus(config: TrainConfig, workers: Workers, gpus: int) -> float:
 
 
 def _longest_prompt(problems: Sequence[Problem], base: Path, form: PromptConfig) -> int:
-    from transformers import AutoTokenizer
+    from lens_core.rollout.engine import encode_prompt, load_tokenizer
 
-    from lens_core.rollout.engine import encode_prompt
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise LensError(f"{base} holds no tokenizer: {first_line(error)}") from error
+    tokenizer = load_tokenizer(base)
     return max(len(encode_prompt(problem.prompt, tokenizer, form)) for problem in problems)
 
 

@@ -62,21 +62,35 @@ def load_policy(
     Raises:
         LensError: if it holds no such model.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     try:
         model = AutoModelForCausalLM.from_pretrained(
             folder, use_safetensors=True, trust_remote_code=False, dtype="auto" if dtype is None else dtype
         )
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, padding_side="left")
     except (OSError, ValueError, KeyError) as error:
         raise LensError(
             f"{folder} holds no causal language model in Hugging Face format "
             f"(config.json, model.safetensors, tokenizer files): {first_line(error)}"
         ) from error
+    return model, load_tokenizer(folder)
+
+
+def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model, from a local folder, or from a hub by name.
+
+    Raises:
+        LensError: if there is none.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, padding_side="left")
+    except (OSError, ValueError, KeyError) as error:
+        raise LensError(f"{folder} holds no tokenizer in Hugging Face format: {first_line(error)}") from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return model, tokenizer
+    return tokenizer
 
 
 def format_prompt(

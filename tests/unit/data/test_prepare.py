@@ -5,8 +5,9 @@ import pytest
 
 from lens_core.config import DataConfig, SourceConfig
 from lens_core.data.ladder import ladder
-from lens_core.data.prepare import prepare, read_problems, read_summary
+from lens_core.data.prepare import prepare, read_problems
 from lens_core.data.problem import digest
+from lens_core.data.summary import read_summary
 from lens_core.errors import LensError
 
 LADDER = SourceConfig(kind="ladder", per_level=20, seed=1)

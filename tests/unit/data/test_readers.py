@@ -6,8 +6,9 @@ import pytest
 from datasets import Dataset
 
 from lens_core.config import SourceConfig
+from lens_core.data.layouts import last_boxed
 from lens_core.data.problem import Problem, write_problems
-from lens_core.data.readers import BadRow, last_boxed, read_source, stop_at
+from lens_core.data.readers import BadRow, Strict, read_source
 from lens_core.errors import LensError
 
 
@@ -16,8 +17,26 @@ def write(path: Path, *rows: Any) -> str:
     return str(path)
 
 
+class Kept(Strict):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.bad: list[BadRow] = []
+        self.reasons: list[str] = []
+        self.shares: list[float] = []
+
+    def bad_row(self, bad: BadRow) -> None:
+        self.bad.append(bad)
+
+    def left_out(self, reason: str) -> None:
+        self.reasons.append(reason)
+
+    def at(self, share: float) -> None:
+        self.shares.append(share)
+
+
 def read(kind: Any, path: str, **fields: Any) -> list[Problem]:
-    return list(read_source(SourceConfig(kind=kind, path=path, **fields), stop_at))
+    return list(read_source(SourceConfig(kind=kind, path=path, **fields), Strict()))
 
 
 def test_gsm8k_answer_is_what_follows_the_hashes_without_thousands_commas(tmp_path: Path) -> None:
@@ -87,9 +106,9 @@ def test_huggingface_tables_are_read_and_an_empty_answer_is_a_bad_row(tmp_path: 
     table = Dataset.from_dict({"q": ["P", "Q"], "a": [7.5, None]})
     getattr(table, f"to_{form}")(str(tmp_path / f"train.{form}"))
     source = SourceConfig(kind="huggingface", path=str(tmp_path), columns={"prompt": "q", "answer": "a"})
-    bad: list[BadRow] = []
-    assert [problem.answer for problem in read_source(source, bad.append)] == ["7.5"]
-    assert [(row.line, row.reason[:13]) for row in bad] == [(2, "the answer is")]
+    kept = Kept()
+    assert [problem.answer for problem in read_source(source, kept)] == ["7.5"]
+    assert [(row.line, row.reason[:13]) for row in kept.bad] == [(2, "the answer is")]
 
 
 def test_huggingface_data_set_that_cannot_be_had_is_named(tmp_path: Path) -> None:
@@ -128,10 +147,10 @@ def test_bad_row_stops_with_file_line_and_remedy(tmp_path: Path, row: Any, reaso
 
 def test_bad_rows_are_handed_over_and_the_rest_is_read(tmp_path: Path) -> None:
     (tmp_path / "m.jsonl").write_bytes(b'{"problem": "P", "answer": "1"}\n\xff\n\n{"problem": "Q", "answer": "2"}\n')
-    bad: list[BadRow] = []
-    problems = list(read_source(SourceConfig(kind="math", path=str(tmp_path / "m.jsonl")), bad.append))
+    kept = Kept()
+    problems = list(read_source(SourceConfig(kind="math", path=str(tmp_path / "m.jsonl")), kept))
     assert [problem.id for problem in problems] == ["m-1", "m-4"]
-    assert [(row.line, row.reason) for row in bad] == [(2, "the line is not valid UTF-8")]
+    assert [(row.line, row.reason) for row in kept.bad] == [(2, "the line is not valid UTF-8")]
 
 
 def test_missing_file_and_empty_file_are_named(tmp_path: Path) -> None:
