@@ -65,16 +65,24 @@ class Overlap:
 def tokens(prompt: str) -> list[str]:
     """What a prompt says, without what does not change its meaning."""
     text = prompt.casefold() if prompt.isascii() else unicodedata.normalize("NFKC", prompt).casefold()
-    found: list[str] = []
-    for token in _TOKEN.findall(_FRACTION_OF_DIGITS.sub(r"\1 \2 \3", text)):
-        if token in _NOTHING:
-            continue
-        if len(token) > 4 and token[0].isdigit():
-            token = _SEPARATOR.sub("", token)
-        found.append(_SAME.get(token, token))
-        if found[-1] == "}" and len(found) > 2 and found[-3] == "{":  # {x} is x
-            found[-3:] = [found[-2]]
-    return found
+    if "frac" in text:
+        text = _FRACTION_OF_DIGITS.sub(r"\1 \2 \3", text)
+    found = [token for token in _TOKEN.findall(text) if token not in _NOTHING]
+    if "\\" in text:
+        found = [_SAME.get(token, token) for token in found]
+    if "," in text:
+        found = [_SEPARATOR.sub("", token) if token[0].isdigit() else token for token in found]
+    return _without_single_braces(found) if "}" in text else found
+
+
+def _without_single_braces(found: list[str]) -> list[str]:
+    """`{x}` is `x`."""
+    kept: list[str] = []
+    for token in found:
+        kept.append(token)
+        if token == "}" and len(kept) > 2 and kept[-3] == "{":
+            kept[-3:] = [kept[-2]]
+    return kept
 
 
 def normalised(prompt: str) -> str:

@@ -76,12 +76,12 @@ def read_source(source: SourceConfig, reading: Reading, taken: set[str] | None =
             yield _unique(problem, number, ids)
         return
     assert source.path is not None
-    convert, empty = _converter(source), True
+    convert, origin, empty = _converter(source), _name(source), True
     for name, row in rows_of(source):
         empty = False
         reading.at(row.share)
         try:
-            problem = _problem(row.value, f"{name}-{row.line}", source, convert)
+            problem = _problem(row.value, f"{name}-{row.line}", origin, convert)
         except RowError as error:
             text = json.dumps(row.value, default=str) if row.text is None else row.text
             reading.bad_row(BadRow(source.path, row.line, str(error), text))
@@ -109,23 +109,24 @@ def _ladder(source: SourceConfig) -> list[Problem]:
         raise LensError(f"ladder: {error}") from error
 
 
-def _problem(row: Any, name: str, source: SourceConfig, convert: Convert) -> Problem:
+def _problem(row: Any, name: str, origin: str | None, convert: Convert) -> Problem:
     if isinstance(row, RowError):
         raise row
     if not isinstance(row, Mapping):
         raise RowError(f"the row is {type(row).__name__}, not an object")
     found = convert(row)
-    if source.kind != "problems":
-        part, whole = found.pop("origin", None), _name(source)
-        found = {"id": name, "source": f"{whole}/{part}" if isinstance(part, str) else whole, **found}
+    if origin is not None:
+        part = found.pop("origin", None)
+        found = {"id": name, "source": f"{origin}/{part}" if isinstance(part, str) else origin, **found}
     try:
         return Problem.model_validate({key: value for key, value in found.items() if value is not None})
     except ValidationError as error:
         raise RowError(describe(error)) from error
 
 
-def _name(source: SourceConfig) -> str:
-    if source.name is not None:
+def _name(source: SourceConfig) -> str | None:
+    """Problem.source; None where the rows say it themselves."""
+    if source.name is not None or source.kind == "problems":
         return source.name
     path = Path(source.path or "")
     return (path.stem if path.is_file() else path.name) if source.kind == "huggingface" else source.kind
