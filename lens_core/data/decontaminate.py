@@ -9,6 +9,7 @@ is computed exactly.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -45,8 +46,9 @@ _NOTHING = frozenset(
         *".,;:?'\"`’‘“”…",
     )
 )
-_BANDS, _ROWS = 20, 4
-"""Two prompts of similarity s become candidates with probability 1 - (1 - s^4)^20: 0.997 at 0.7, 0.99997 at 0.8."""
+_BANDS, _MOST_ROWS = 30, 10
+_MISSED = 0.001
+"""Chance that a pair of exactly the threshold's similarity does not become a candidate."""
 _SEED = 1
 
 
@@ -117,10 +119,8 @@ class EvaluationSet:
         self._near, self._size = near, size
         self._problems: list[tuple[str, str, str]] = []
         self._by_identity: dict[bytes, int] = {}
-        self._bands = RMinHashLSH(threshold=0.5, num_perm=_BANDS * _ROWS, num_bands=_BANDS)
-
-    def __len__(self) -> int:
-        return len(self._problems)
+        self._permutations = _BANDS * (1 if near is None else _rows(near))
+        self._bands = RMinHashLSH(threshold=0.5, num_perm=self._permutations, num_bands=_BANDS)
 
     def add(self, problem: Problem, words: Sequence[str]) -> None:
         """`words` are the prompt's tokens."""
@@ -129,7 +129,7 @@ class EvaluationSet:
             return
         self._problems.append((problem.id, problem.source, problem.prompt))
         if self._near is not None:
-            self._bands.insert(place, _signature(ngrams(words, self._size)))
+            self._bands.insert(place, self._signature(ngrams(words, self._size)))
 
     def match(self, words: Sequence[str]) -> Overlap | None:
         """The evaluation problem that a prompt with these tokens is, or is most like; None if it is none."""
@@ -140,7 +140,7 @@ class EvaluationSet:
             return None
         own = ngrams(words, self._size)
         best = (self._near, -1)
-        for candidate in sorted(self._bands.query(_signature(own))):
+        for candidate in sorted(self._bands.query(self._signature(own))):
             similarity = jaccard(own, ngrams(tokens(self._problems[candidate][2]), self._size))
             if similarity > best[0] or (best[1] < 0 and similarity == best[0]):
                 best = (similarity, candidate)
@@ -149,8 +149,15 @@ class EvaluationSet:
     def _overlap(self, kind: Literal["exact", "near"], similarity: float, place: int) -> Overlap:
         return Overlap(kind, round(similarity, 4), *self._problems[place])
 
+    def _signature(self, grams: set[str]) -> RMinHash:
+        signature = RMinHash(num_perm=self._permutations, seed=_SEED)
+        signature.update(list(grams))
+        return signature
 
-def _signature(grams: set[str]) -> RMinHash:
-    signature = RMinHash(num_perm=_BANDS * _ROWS, seed=_SEED)
-    signature.update(list(grams))
-    return signature
+
+def _rows(near: float) -> int:
+    """Rows of a band: a pair of similarity s becomes a candidate with probability 1 - (1 - s^rows)^bands, and more rows
+    make fewer candidates of pairs that are less similar.
+    """
+    needed = 1 - _MISSED ** (1 / _BANDS)
+    return _MOST_ROWS if near == 1 else min(_MOST_ROWS, int(math.log(needed) / math.log(near)))
