@@ -117,7 +117,8 @@ def _removed(path: Path) -> list[dict[str, Any]]:
     """The first training problems that were removed, near duplicates first: they are what a person wants to judge."""
     if not path.exists():
         return []
-    near, exact = [], []
+    near: list[dict[str, Any]] = []
+    exact: list[dict[str, Any]] = []
     with path.open(encoding="utf-8") as file:
         for line in file:
             row = json.loads(line)
