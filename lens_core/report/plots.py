@@ -22,7 +22,7 @@ _OTHERS = ("#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#999933", "#3
 _WINDOW_SHARE = 0.1
 _LEGEND_INSIDE = 4
 """Entries that fit inside the axes; more would cover the curves and go below."""
-_TICKS, _LONG_TICK = 16, 6
+_TICKS, _LONG_TICK = 8, 6
 """Labels that fit below an axis, and the characters of one from which they have to stand upright."""
 
 
