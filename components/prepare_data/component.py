@@ -7,7 +7,7 @@ from components.image import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def prepare_data(config: str, run: str, tracking_uri: str, data: dsl.Output[dsl.Dataset]) -> None:
-    """Write the problems, data.json and the data card. `config` is a RunConfig as JSON, `run` the pipeline run's name."""
+    """Write problems, data.json and data card. `config` is a RunConfig as JSON, `run` the pipeline run's name."""
     from pathlib import Path
 
     from lens_core import stages
