@@ -149,6 +149,40 @@ def data_prepare(
         stages.prepare(settings, output, on_progress=display)
 
 
+@data_app.command("card")
+def data_card(data: Annotated[Path, typer.Argument(help="Folder made by `lens data prepare`.")]) -> None:
+    """Write the folder's data card again: counts, lengths, licences, what was removed and why.
+
+    Example: lens data card data
+    """
+    from lens_core.report.data_card import render_card
+
+    typer.echo(render_card(data, f"Data in {data.name}"))
+
+
+@data_app.command("pass-rates")
+def data_pass_rates(
+    policy: Annotated[Path, typer.Argument(help="Model folder in Hugging Face format.")],
+    data: DataFolder,
+    output: Output,
+    n: Annotated[int, typer.Option("-n", min=1, help="Completions of each problem.")] = 8,
+    config: Config = "demo",
+    overrides: Overrides = None,
+) -> None:
+    """Let a policy answer the training problems, for `data.pass_rate` to choose them by difficulty.
+
+    Example: lens data pass-rates base --data data -o rates, then data.pass_rate={path: rates, low: 0.1, high: 0.9}
+    """
+    from lens_core import stages
+    from lens_core.progress import Display
+
+    extra = [f"evaluation.n={n}", "evaluation.ks=[1]"]
+    settings = _load(config, [*([] if overrides is None else overrides), *extra])
+    with Display() as display:
+        stages.pass_rates(settings, data, policy, output, on_progress=display)
+    typer.echo(output / stages.ROLLOUTS_FILE)
+
+
 @data_app.command("ladder")
 def data_ladder(
     output: Annotated[Path, typer.Option("--output", "-o", help="JSON Lines file to write.")],
@@ -222,7 +256,7 @@ def train(
     Example: lens train --recipe ladder-cpu --method lens -o policies/lens --set train.steps=50
     """
     from lens_core import stages
-    from lens_core.data.prepare import SUMMARY_FILE
+    from lens_core.data.summary import SUMMARY_FILE
     from lens_core.progress import Display
     from lens_core.tracking import Tracking, whole_run
 

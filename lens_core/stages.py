@@ -20,16 +20,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lens_core.config import SHIPPED_BASE, RunConfig
-from lens_core.data.prepare import BAD_ROWS_FILE, TEST_FILE, TRAIN_FILE, DataSummary, read_problems, read_summary
+from lens_core.data.prepare import BAD_ROWS_FILE, REMOVED_FILE, TEST_FILE, TRAIN_FILE, in_either_form, read_problems
 from lens_core.data.prepare import VALIDATION_FILE as PROBLEMS_FILE
 from lens_core.data.prepare import prepare as prepare_data
 from lens_core.data.problem import Problem
+from lens_core.data.summary import SUMMARY_FILE, DataSummary, read_summary
 from lens_core.distributed.workers import Workers
 from lens_core.errors import LensError
 from lens_core.progress import Listener, Progress, ignore
 from lens_core.tracking import MetricsSender, StageRun, Tracking, end_parent, last_step, parent_run, stage_run
 
 if TYPE_CHECKING:
+    from lens_core.data.collect import CountTokens
     from lens_core.distributed.validation import Validation
     from lens_core.training.run import OnStep
 
@@ -56,18 +58,51 @@ def claim(config: RunConfig, output: Path) -> None:
 
 
 def prepare(config: RunConfig, output: Path, tracking: Tracking | None = None, on_progress: Listener = ignore) -> Path:
-    """Write the run's `train.jsonl`, `test.jsonl` and `data.json` into `output`."""
+    """Write the run's problems, `data.json` and `data_card.html` into `output`."""
+    from lens_core.report.data_card import CARD_FILE, render_card
+
     with _tracked(tracking, "prepare", config) as run:
-        on_progress(Progress("prepare", 0, 1, ""))
-        summary = prepare_data(config.data, output)
+        on_progress(Progress("prepare", 0, 100, ""))
+        summary = prepare_data(config.data, output, _token_counter(config), on_progress)
+        render_card(output, f"Data of {config.name}")
         if run is not None:
             run.metrics({key: value for key, value in summary if isinstance(value, int)})
-            run.dataset(output / TRAIN_FILE, summary.train_digest, "train")
-            run.dataset(output / TEST_FILE, summary.test_digest, "test")
-            if summary.bad_rows:
-                run.artifact(output / BAD_ROWS_FILE)
-    on_progress(Progress("prepare", 1, 1, _describe_data(summary)))
+            run.dataset(in_either_form(output / TRAIN_FILE), summary.train_digest, "train")
+            run.dataset(in_either_form(output / TEST_FILE), summary.test_digest, "test")
+            for name in (BAD_ROWS_FILE, REMOVED_FILE, CARD_FILE):
+                if (output / name).exists():
+                    run.artifact(output / name)
+    on_progress(Progress("prepare", 100, 100, _describe_data(summary)))
     return output
+
+
+def _token_counter(config: RunConfig) -> CountTokens | None:
+    """Tokens of a question as the base policy is asked; None where the configuration does not need them."""
+    if config.data.max_prompt_tokens is None:
+        return None
+    from lens_core.rollout.engine import encode_prompt, load_tokenizer
+
+    shipped = resources.files("lens_core.training") / SHIPPED_BASE
+    tokenizer = load_tokenizer(str(shipped) if config.base == SHIPPED_BASE else config.base)
+    return lambda question: len(encode_prompt(question, tokenizer, config.train.prompt))
+
+
+def pass_rates(
+    config: RunConfig,
+    data: Path,
+    policy: Path,
+    output: Path,
+    tracking: Tracking | None = None,
+    on_progress: Listener = ignore,
+) -> Path:
+    """`evaluate` on the training problems: what `data.pass_rate` chooses them by."""
+    summary, train = read_summary(data), in_either_form(data / TRAIN_FILE)
+    problems = output / "problems"
+    problems.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(train, (problems / TEST_FILE).with_suffix(train.suffix))
+    turned = summary.model_copy(update={"test": summary.train, "test_digest": summary.train_digest})
+    (problems / SUMMARY_FILE).write_text(turned.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return evaluate(config, "pass rates", problems, policy, output, tracking, on_progress)
 
 
 def base(config: RunConfig, output: Path) -> Path:
@@ -127,7 +162,7 @@ def train(
         output.mkdir(parents=True, exist_ok=True)
         (output / RUN_FILE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
         if run is not None:
-            run.dataset(data / TRAIN_FILE, digest, "train")
+            run.dataset(in_either_form(data / TRAIN_FILE), digest, "train")
         with _metrics_sent(run) as send:
             if not (output / TRAINING_FILE).exists():
                 watch = _Watch(stage, steps, output / VALIDATION_FILE, send, on_progress)
@@ -190,7 +225,7 @@ def _validation(config: RunConfig, data: Path) -> Validation | None:
     """The problems that checkpoints are tried on while the training goes on; None where none are held out."""
     from lens_core.distributed.validation import Validation
 
-    held_out = read_problems(data / PROBLEMS_FILE) if (data / PROBLEMS_FILE).exists() else []
+    held_out = read_problems(data / PROBLEMS_FILE) if in_either_form(data / PROBLEMS_FILE).exists() else []
     return Validation(held_out, config.evaluation) if held_out else None
 
 
@@ -311,7 +346,7 @@ def evaluate(
         report = summarise(label, sha256, results, evaluation.n, evaluation.ks, evaluation.seed)
         (output / PASSK_FILE).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
         if run is not None:
-            run.dataset(data / TEST_FILE, sha256, "test")
+            run.dataset(in_either_form(data / TEST_FILE), sha256, "test")
             run.metrics(passk_metrics(report.overall))
             for level, estimates in report.levels.items():
                 run.metrics(passk_metrics(estimates, f"level_{level}/"))
@@ -419,7 +454,7 @@ def _facts(config: RunConfig, data: DataSummary, trainings: Sequence[Mapping[str
     train, evaluation = config.train, config.evaluation
     return {
         "Base policy": config.base,
-        "Training problems": f"{data.train:,} ({data.overlap_removed} that were also test problems removed)",
+        "Training problems": f"{data.train:,} ({data.overlap_removed} that were also evaluation problems removed)",
         "Test problems": f"{data.test:,}",
         "Training data SHA-256": data.train_digest,
         "Test data SHA-256": data.test_digest,

@@ -17,7 +17,7 @@ from typing import Any
 from lens_core import stages
 from lens_core.baselines import find_estimator
 from lens_core.config import Method, RunConfig
-from lens_core.data.prepare import SUMMARY_FILE
+from lens_core.data.summary import SUMMARY_FILE
 from lens_core.distributed.tasks import run_tasks
 from lens_core.errors import LensError
 from lens_core.evaluation.paired import mean_over_seeds, paired_differences, tokens_to_reach

@@ -18,7 +18,7 @@ import yaml
 
 from lens_core import stages
 from lens_core.config import RunConfig
-from lens_core.data.prepare import SUMMARY_FILE
+from lens_core.data.summary import SUMMARY_FILE
 from lens_core.distributed.tune import Trial, search
 from lens_core.errors import LensError
 from lens_core.progress import Listener, Progress, ignore

@@ -1,166 +1,171 @@
-"""Preparation of a run's problems: read, filter, hold out, remove overlap, write, count."""
+"""Preparation of a run's problems: collect, hold out, decontaminate, write, count."""
 
 from __future__ import annotations
 
 import json
 import random
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from lens_core.config import DataConfig, SourceConfig
-from lens_core.data.decontaminate import distinct, without_overlap
-from lens_core.data.problem import Problem, digest, write_problems
-from lens_core.data.readers import BadRow, read_source, stop_at
+from lens_core.data.collect import GONE, Collection, CountTokens
+from lens_core.data.decontaminate import tokens
+from lens_core.data.problem import Problem, digest
+from lens_core.data.readers import Strict, read_source
+from lens_core.data.spool import Spool
+from lens_core.data.summary import SUMMARY_FILE, DataSummary, Part, Tally
 from lens_core.errors import LensError
+from lens_core.progress import Listener, ignore
 
 TRAIN_FILE, TEST_FILE, VALIDATION_FILE = "train.jsonl", "test.jsonl", "validation.jsonl"
-SUMMARY_FILE, BAD_ROWS_FILE = "data.json", "bad_rows.jsonl"
+"""Of the JSON Lines form; in the Parquet form the suffix is `.parquet`, and `read_problems` finds either."""
+BAD_ROWS_FILE, REMOVED_FILE = "bad_rows.jsonl", "removed.jsonl"
+_FORMATS = (".jsonl", ".parquet")
+_ROW_GROUP = 10_000
 
 
-class DataSummary(BaseModel):
-    """What `data.json` says of a prepared folder."""
+def prepare(
+    config: DataConfig, output: Path, count_tokens: CountTokens | None = None, on_progress: Listener = ignore
+) -> DataSummary:
+    """Write the problems of each split and `data.json` into `output`; equal configurations give equal bytes.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    train: int
-    """Problems to train on."""
-    test: int
-    """Problems to evaluate on."""
-    validation: int = 0
-    """Problems that a sweep compares its trials on."""
-    train_levels: dict[str, int]
-    """Training problems by level; `none` where the source has no levels."""
-    test_levels: dict[str, int]
-    duplicates_removed: int
-    """Problems whose prompt had come before in the same split."""
-    overlap_removed: int
-    """Training problems that were also test problems."""
-    bad_rows: int
-    """Rows written aside to `bad_rows.jsonl`."""
-    train_digest: str
-    """SHA-256 of `train.jsonl`."""
-    test_digest: str
-    """SHA-256 of `test.jsonl`."""
-    validation_digest: str | None = None
-    """SHA-256 of `validation.jsonl`; None without it."""
-
-
-def prepare(config: DataConfig, output: Path) -> DataSummary:
-    """Write `train.jsonl`, `test.jsonl` and `data.json` into `output`; equal configurations give equal bytes.
+    Args:
+        count_tokens: of a question, as the base policy is asked; `max_prompt_tokens` needs it.
 
     Raises:
         LensError: at the first bad row (unless `skip_bad_rows`), if a split ends up empty, or if `output` cannot be
             written; in the first two cases `output` is as it was.
     """
-    bad: list[BadRow] = []
-    on_bad_row = bad.append if config.skip_bad_rows else stop_at
-    train_read = [problem for source in config.train for problem in _select(source, on_bad_row)]
-    train = distinct(train_read)
-    duplicates = len(train_read) - len(train)
-    random.Random(config.seed).shuffle(train)
-    if config.test is None:
-        held_out = max(1, round(len(train) * config.test_share))
-        test, train = train[:held_out], train[held_out:]
-    else:
-        test_read = _select(config.test, on_bad_row)
-        test = distinct(test_read)
-        duplicates += len(test_read) - len(test)
-    kept = without_overlap(train, test)
-    overlap = len(train) - len(kept)
-    validation, kept = kept[: config.validation], kept[config.validation :]
-    _require_some("training", kept, config.train, bad)
-    _require_some("test", test, config.train if config.test is None else (config.test,), bad)
+    assert config.max_prompt_tokens is None or count_tokens is not None
     try:
-        return _write(kept, test, validation, bad, duplicates, overlap, output)
+        with Collection(config, output, count_tokens, on_progress) as collection:
+            collection.read()
+            splits = _split(config, collection)
+            _require_some("training", splits["train"], config.train, collection)
+            _require_some("test", splits["test"], config.train if config.test is None else (config.test,), collection)
+            return _write(config, splits, collection, output)
     except OSError as error:
         raise LensError(f"{output} cannot be written: {error.strerror}; give a folder that can") from error
 
 
-def _require_some(
-    name: str, problems: Sequence[Problem], sources: Sequence[SourceConfig], bad: Sequence[BadRow]
-) -> None:
-    if not problems:
-        where = ", ".join(source.kind if source.path is None else source.path for source in sources)
-        first = f" ({len(bad)} bad rows, the first {bad[0].file}:{bad[0].line}: {bad[0].reason})" if bad else ""
-        raise LensError(f"no {name} problem is left of {where}{first}: widen the source")
-
-
-def _write(
-    kept: Sequence[Problem],
-    test: Sequence[Problem],
-    validation: Sequence[Problem],
-    bad: Sequence[BadRow],
-    duplicates: int,
-    overlap: int,
-    output: Path,
-) -> DataSummary:
-    """Write the folder, its summary last: while it is missing, the folder is not whole."""
-    output.mkdir(parents=True, exist_ok=True)
-    (output / SUMMARY_FILE).unlink(missing_ok=True)  # of an earlier preparation, as are old bad rows
-    (output / BAD_ROWS_FILE).unlink(missing_ok=True)
-    (output / VALIDATION_FILE).unlink(missing_ok=True)
-    if bad:
-        _write_text("".join(json.dumps(asdict(row)) + "\n" for row in bad), output / BAD_ROWS_FILE)
-    write_problems(kept, output / TRAIN_FILE)
-    write_problems(test, output / TEST_FILE)
-    if validation:
-        write_problems(validation, output / VALIDATION_FILE)
-    summary = DataSummary(
-        train=len(kept),
-        test=len(test),
-        validation=len(validation),
-        train_levels=_levels(kept),
-        test_levels=_levels(test),
-        duplicates_removed=duplicates,
-        overlap_removed=overlap,
-        bad_rows=len(bad),
-        train_digest=digest(output / TRAIN_FILE),
-        test_digest=digest(output / TEST_FILE),
-        validation_digest=digest(output / VALIDATION_FILE) if validation else None,
-    )
-    _write_text(summary.model_dump_json(indent=2) + "\n", output / SUMMARY_FILE)
-    return summary
-
-
 def read_problems(path: Path) -> list[Problem]:
-    """The problems of one of our own files.
+    """The problems of one of our own files, in either form: without `train.jsonl`, `train.parquet` is read.
 
     Raises:
         LensError: if the file is missing, empty, or holds a bad row.
     """
-    return list(read_source(SourceConfig(kind="problems", path=str(path)), stop_at))
+    return list(read_source(SourceConfig(kind="problems", path=str(in_either_form(path))), Strict()))
 
 
-def read_summary(folder: Path) -> DataSummary:
-    """The `data.json` of a prepared folder."""
-    path = folder / SUMMARY_FILE
-    try:
-        return DataSummary.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
-        raise LensError(f"{folder} holds no prepared data ({SUMMARY_FILE}): run `lens data prepare` first") from error
+def first_problems(path: Path, count: int) -> list[Problem]:
+    """The first problems of one of our own files, in either form."""
+    source = SourceConfig(kind="problems", path=str(in_either_form(path)))
+    return list(islice(read_source(source, Strict()), count))
 
 
-def _select(source: SourceConfig, on_bad_row: Callable[[BadRow], None]) -> list[Problem]:
-    problems = list(read_source(source, on_bad_row))
-    if source.levels is not None:
-        problems = [problem for problem in problems if problem.level in source.levels]
-    if source.limit is not None and source.limit < len(problems):
-        chosen = sorted(random.Random(source.seed).sample(range(len(problems)), source.limit))
-        problems = [problems[index] for index in chosen]
-    return problems
+def in_either_form(path: Path) -> Path:
+    """`path`, or the same file in the other form where only that is there."""
+    others = [path.with_suffix(suffix) for suffix in _FORMATS]
+    return path if path.exists() else next((other for other in others if other.exists()), path)
 
 
-def _levels(problems: Sequence[Problem]) -> dict[str, int]:
-    counts = Counter("none" if problem.level is None else str(problem.level) for problem in problems)
-    return dict(sorted(counts.items()))
+def _split(config: DataConfig, collection: Collection) -> dict[str, array[int]]:
+    """Where the problems of each split lie, in the order in which they are written."""
+    train, test = collection.train, collection.test
+    random.Random(config.seed).shuffle(train)
+    kept = array("q", (start for start in train if start != GONE))
+    if config.test is None:
+        held_out = max(1, round(len(kept) * config.test_share))
+        test, kept = kept[:held_out], kept[held_out:]
+        collection.evaluate_on(test)
+        kept = array("q", (start for start in kept if _is_clean(start, collection)))
+    return {"train": kept[config.validation :], "test": test, "validation": kept[: config.validation]}
 
 
-def _write_text(text: str, path: Path) -> None:
-    """The file appears whole or not at all, as in `write_problems`."""
+def _is_clean(start: int, collection: Collection) -> bool:
+    problem = collection.problem(start)
+    overlap = collection.evaluation.match(tokens(problem.prompt))
+    if overlap is not None:
+        collection.remove(problem, overlap)
+    return overlap is None
+
+
+def _require_some(name: str, problems: Sequence[int], sources: Sequence[SourceConfig], collection: Collection) -> None:
+    if not problems:
+        where = ", ".join(source.kind if source.path is None else source.path for source in sources)
+        first, count = collection.first_bad, collection.bad.count
+        bad = "" if first is None else f" ({count} bad rows, the first {first.file}:{first.line}: {first.reason})"
+        raise LensError(f"no {name} problem is left of {where}{bad}: widen the source")
+
+
+def _write(config: DataConfig, splits: dict[str, array[int]], collection: Collection, output: Path) -> DataSummary:
+    """Write the folder, its summary last: while it is missing, the folder is not whole."""
+    output.mkdir(parents=True, exist_ok=True)
+    stale = [f"{split}{suffix}" for split in splits for suffix in _FORMATS if suffix != f".{config.format}"]
+    for name in (SUMMARY_FILE, BAD_ROWS_FILE, REMOVED_FILE, f"validation.{config.format}", *stale):
+        (output / name).unlink(missing_ok=True)  # of an earlier preparation
+    for name, spool in ((BAD_ROWS_FILE, collection.bad), (REMOVED_FILE, collection.removed)):
+        if spool.count:
+            _write_lines(spool.lines(), output / name)
+    parts, digests = {}, {}
+    for place, (split, starts) in enumerate(splits.items()):
+        if starts:
+            path = output / f"{split}.{config.format}"
+            collection.tell(80 + 5 * place, f"writing {path.name}")
+            parts[split] = _write_split(starts, collection.problems, path)
+            digests[split] = digest(path)
+    summary = DataSummary(
+        train=len(splits["train"]),
+        test=len(splits["test"]),
+        validation=len(splits["validation"]),
+        train_levels=parts["train"].levels,
+        test_levels=parts["test"].levels,
+        duplicates_removed=collection.duplicates,
+        overlap_removed=collection.overlaps.total(),
+        near_removed=collection.overlaps["near"],
+        left_out=dict(sorted(collection.left_out.items())),
+        bad_rows=collection.bad.count,
+        train_digest=digests["train"],
+        test_digest=digests["test"],
+        validation_digest=digests.get("validation"),
+        sources=tuple(collection.sources),
+        parts=parts,
+    )
+    _write_lines([summary.model_dump_json(indent=2).encode("utf-8") + b"\n"], output / SUMMARY_FILE)
+    return summary
+
+
+def _write_split(starts: array[int], problems: Spool, path: Path) -> Part:
+    tally = Tally()
+
+    def counted() -> Iterator[bytes]:
+        for line in problems.lines(starts):
+            tally.add(json.loads(line))
+            yield line
+
+    (_write_lines if path.suffix == ".jsonl" else _write_parquet)(counted(), path)
+    return tally.part()
+
+
+def _write_lines(lines: Iterable[bytes], path: Path) -> None:
+    """The file appears whole or not at all."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
+    with partial.open("wb") as file:
+        file.writelines(lines)
+    partial.replace(path)
+
+
+def _write_parquet(lines: Iterator[bytes], path: Path) -> None:
+    """The same as one table, with a column for each field of Problem."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types = {"level": pa.int64()}
+    schema = pa.schema([(name, types.get(name, pa.string())) for name in Problem.model_fields])
+    partial = path.with_name(path.name + ".partial")
+    with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+        while rows := [json.loads(line) for line in islice(lines, _ROW_GROUP)]:
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
     partial.replace(path)

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lens_core.config import Method, TrainConfig
+from lens_core.config import Method, PromptConfig, TrainConfig
 from lens_core.data.problem import Problem
 from lens_core.distributed.cluster import cluster
 from lens_core.distributed.rollouts import RolloutWorkers, gpus_each, rollout_workers
@@ -72,7 +72,7 @@ def train_with_ray(
         queue = Queue(actor_options={"num_cpus": 0})
         rollouts = None
         if config.rollouts is not None:
-            length = _longest_prompt(problems, base) + config.max_new_tokens
+            length = _longest_prompt(problems, base, config.prompt) + config.max_new_tokens
             rollouts = stack.enter_context(rollout_workers(config.rollouts, base.absolute(), length))
         task = Task(
             problems=list(problems),
@@ -177,16 +177,11 @@ def _spare_gpus(config: TrainConfig, workers: Workers, gpus: int) -> float:
     return gpus - workers.most - rollouts
 
 
-def _longest_prompt(problems: Sequence[Problem], base: Path) -> int:
-    from transformers import AutoTokenizer
+def _longest_prompt(problems: Sequence[Problem], base: Path, form: PromptConfig) -> int:
+    from lens_core.rollout.engine import encode_prompt, load_tokenizer
 
-    from lens_core.rollout.engine import encode_prompt
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise LensError(f"{base} holds no tokenizer: {first_line(error)}") from error
-    return max(len(encode_prompt(problem.prompt, tokenizer)) for problem in problems)
+    tokenizer = load_tokenizer(base)
+    return max(len(encode_prompt(problem.prompt, tokenizer, form)) for problem in problems)
 
 
 def _cpus_each(workers: Workers) -> int:

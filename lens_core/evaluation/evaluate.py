@@ -42,7 +42,7 @@ def evaluate_engine(
     )
     questions = [problem.prompt for problem in problems]
     grader = default_grader()
-    groups = sample_rollouts(engine, questions, config.n, sampling, config.seed)
+    groups = sample_rollouts(engine, questions, config.n, sampling, config.seed, config.prompt)
     for done, (problem, rollouts) in enumerate(zip(problems, groups, strict=True), start=1):
         verdicts = grader.grade_many([(rollout.text, problem.answer) for rollout in rollouts])
         yield ProblemResult(

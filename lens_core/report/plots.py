@@ -22,6 +22,8 @@ _OTHERS = ("#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#999933", "#3
 _WINDOW_SHARE = 0.1
 _LEGEND_INSIDE = 4
 """Entries that fit inside the axes; more would cover the curves and go below."""
+_TICKS, _LONG_TICK = 8, 6
+"""Labels that fit below an axis, and the characters of one from which they have to stand upright."""
 
 
 def colours(labels: Sequence[str]) -> dict[str, str]:
@@ -198,6 +200,26 @@ def reward_by_tokens(histories: Mapping[str, Mapping[int, History]], colour: Col
         axes.plot(grid, _smooth(mean), color=colour[method], linewidth=2, label=method)
     if not axes.lines:
         return None
+    _legend(axes)
+    return figure
+
+
+def shares(counts: Mapping[str, Mapping[str, int]], xlabel: str) -> Figure | None:
+    """Of each series, the share that lies at each value, as grouped bars in percent."""
+    values = list(dict.fromkeys(value for of in counts.values() for value in of))
+    if not values:
+        return None
+    figure, axes = _figure(xlabel, "Share, %")
+    width = 0.8 / len(counts)
+    for index, (label, of) in enumerate(counts.items()):
+        total = max(1, sum(of.values()))
+        places = np.arange(len(values)) + (index - (len(counts) - 1) / 2) * width
+        bars = [100 * of.get(value, 0) / total for value in values]
+        axes.bar(places, bars, width * 0.92, color=_OTHERS[index], label=label)
+    stride = -(-len(values) // _TICKS)
+    axes.set_xticks(np.arange(len(values))[::stride], values[::stride])
+    if max(map(len, values)) > _LONG_TICK:
+        axes.tick_params(axis="x", rotation=90)
     _legend(axes)
     return figure
 

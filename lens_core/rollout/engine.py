@@ -11,12 +11,17 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from lens_core.config import PromptConfig
 from lens_core.errors import LensError, first_line
 from lens_core.rollout.decode import Sampled, decodable, row_uniforms, sample
 from lens_core.rollout.logprobs import sampling_logprobs
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+
+AUTO = PromptConfig()
+"""Chat where the tokenizer has a chat template, else the bare question."""
 
 
 class SamplingConfig(BaseModel):
@@ -57,29 +62,55 @@ def load_policy(
     Raises:
         LensError: if it holds no such model.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     try:
         model = AutoModelForCausalLM.from_pretrained(
             folder, use_safetensors=True, trust_remote_code=False, dtype="auto" if dtype is None else dtype
         )
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, padding_side="left")
     except (OSError, ValueError, KeyError) as error:
         raise LensError(
             f"{folder} holds no causal language model in Hugging Face format "
             f"(config.json, model.safetensors, tokenizer files): {first_line(error)}"
         ) from error
+    return model, load_tokenizer(folder)
+
+
+def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model, from a local folder, or from a hub by name.
+
+    Raises:
+        LensError: if there is none.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, padding_side="left")
+    except (OSError, ValueError, KeyError) as error:
+        raise LensError(f"{folder} holds no tokenizer in Hugging Face format: {first_line(error)}") from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return model, tokenizer
+    return tokenizer
 
 
-def format_prompt(question: str, tokenizer: PreTrainedTokenizerBase) -> str | list[dict[str, str]]:
-    """What a policy is asked: a chat message where the tokenizer has a chat template, else the bare question."""
-    if tokenizer.chat_template is None:
-        return question + "\n"
-    instruction = "Please reason step by step, and put your final answer within \\boxed{}."
-    return [{"role": "user", "content": f"{question}\n\n{instruction}"}]
+def format_prompt(
+    question: str, tokenizer: PreTrainedTokenizerBase, form: PromptConfig = AUTO
+) -> str | list[dict[str, str]]:
+    """What a policy is asked: chat messages, or one text.
+
+    Raises:
+        LensError: if the chat form is asked for, and the tokenizer has no chat template.
+    """
+    if form.form == "chat" and tokenizer.chat_template is None:
+        raise LensError("prompt.form is 'chat', and the policy's tokenizer has no chat template: set it to 'plain'")
+    if form.form == "plain" or tokenizer.chat_template is None:
+        return "\n\n".join(part for part in (form.system, question, form.instruction) if part) + "\n"
+    instruction = _BOX_IT if form.instruction is None else form.instruction
+    asked = [{"role": "user", "content": f"{question}\n\n{instruction}" if instruction else question}]
+    return asked if form.system is None else [{"role": "system", "content": form.system}, *asked]
+
+
+_BOX_IT = "Please reason step by step, and put your final answer within \\boxed{}."
 
 
 class Sampler(Protocol):
@@ -165,12 +196,17 @@ class TransformersEngine:
 
 
 def sample_rollouts(
-    engine: Engine, questions: Sequence[str], n: int, sampling: SamplingConfig, seed: int
+    engine: Engine,
+    questions: Sequence[str],
+    n: int,
+    sampling: SamplingConfig,
+    seed: int,
+    form: PromptConfig = AUTO,
 ) -> Iterator[list[Rollout]]:
     """Yield `n` rollouts of each question, question by question; the same seed draws the same completions, whatever
     `sampling.batch_size` is.
     """
-    prompts = [encode_prompt(question, engine.tokenizer) for question in questions]
+    prompts = [encode_prompt(question, engine.tokenizer, form) for question in questions]
     step = max(1, sampling.batch_size // n)
     for start in range(0, len(prompts), step):
         repeated = [prompt for prompt in prompts[start : start + step] for _ in range(n)]
@@ -184,9 +220,9 @@ def sample_rollouts(
             yield rollouts[first : first + n]
 
 
-def encode_prompt(question: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def encode_prompt(question: str, tokenizer: PreTrainedTokenizerBase, form: PromptConfig = AUTO) -> list[int]:
     """Token ids of what a policy is asked."""
-    prompt = format_prompt(question, tokenizer)
+    prompt = format_prompt(question, tokenizer, form)
     if isinstance(prompt, str):
         return list(tokenizer.encode(prompt))
     return list(tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"])

@@ -66,10 +66,13 @@ def train_policy(
     """
     model, tokenizer = load_policy(base, dtype=_weights_dtype(config))
     dataset = Dataset.from_list(
-        [{"prompt": format_prompt(problem.prompt, tokenizer), "answer": problem.answer} for problem in problems]
+        [
+            {"prompt": format_prompt(problem.prompt, tokenizer, config.prompt), "answer": problem.answer}
+            for problem in problems
+        ]
     )
     output.mkdir(parents=True, exist_ok=True)
-    longest = max(len(encode_prompt(problem.prompt, tokenizer)) for problem in problems)
+    longest = max(len(encode_prompt(problem.prompt, tokenizer, config.prompt)) for problem in problems)
     with _engine(config, base, longest) as engine:
         trainer = LensTrainer(
             model,

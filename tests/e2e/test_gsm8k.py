@@ -30,8 +30,13 @@ def test_pipeline_runs_on_gsm8k_rows(shared_data: Path, lens: Lens, tmp_path: Pa
 
 
 def test_data_prepare_writes_real_problems(shared_data: Path, lens: Lens, tmp_path: Path) -> None:
-    overrides = (f"data.train={{kind: math, path: {shared_data / 'olympiadbench' / 'test.jsonl'}}}", "data.test=null")
+    path = shared_data / "olympiadbench" / "test.jsonl"
+    overrides = (f"data.train={{kind: olympiadbench, path: {path}}}", "data.test=null")
     done = lens("data", "prepare", "--output", str(tmp_path), overrides=overrides)
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "data.json").read_text())
-    assert summary["train"] + summary["test"] + summary["duplicates_removed"] == 675
+    gone = summary["duplicates_removed"] + summary["overlap_removed"] + sum(summary["left_out"].values())
+    assert summary["train"] + summary["test"] + gone == 675
+    assert summary["left_out"] == {"the answer has a tolerance, which the verifier does not know": 1}
+    removed = (tmp_path / "removed.jsonl").read_text().splitlines()
+    assert len(removed) == summary["overlap_removed"] == summary["near_removed"] > 0  # parts of one problem

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from lens_core.config import load_config, recipe_names
+from lens_core.config import PromptConfig, load_config, recipe_names
 from lens_core.errors import LensError
 
 
@@ -81,3 +81,25 @@ def test_file_that_extends_another_replaces_what_it_says(tmp_path: Path) -> None
     assert (child.name, child.train.steps, list(child.methods)) == ("child", 7, ["a"])
     assert child.train.learning_rate == parent.train.learning_rate
     assert child.data == parent.data
+
+
+def test_evaluation_asks_as_the_training_does_unless_it_says_otherwise() -> None:
+    config = load_config("demo", ["train.prompt.instruction=Box it."])
+    assert config.evaluation.prompt == config.train.prompt == PromptConfig(instruction="Box it.")
+    other = load_config("demo", ["train.prompt.instruction=Box it.", "evaluation.prompt.form=plain"])
+    assert other.evaluation.prompt == PromptConfig(form="plain")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.train={kind: math, path: x, columns: {prompt: q, answer: a}}", "columns belong to huggingface sources"),
+        ("data.train={kind: ladder, per_level: 1, split: test}", "split and subset belong to data sets"),
+        ("data.pass_rate={path: x, low: 0.9, high: 0.1}", r"low 0\.9 exceeds high 0\.1"),
+        ("data.decontamination.near=0.2", r"data\.decontamination\.near: .*0\.5"),
+        ("data.format=xml", r"data\.format: .*'jsonl' or 'parquet'"),
+    ],
+)
+def test_data_section_that_does_not_fit_is_named(override: str, message: str) -> None:
+    with pytest.raises(LensError, match=message):
+        load_config("demo", [override])

@@ -18,9 +18,9 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "lens_core.passk": (set(), {"numpy", "scipy"}),
     "lens_core.progress": (set(), {"rich"}),
     "lens_core.config": ({"errors", "baselines"}, {"pydantic", "yaml"}),
-    "lens_core.data": ({"errors", "config"}, {"pydantic", "datasets"}),
+    "lens_core.data": ({"errors", "config", "progress"}, {"pydantic", "datasets", "pyarrow", "rensa"}),
     "lens_core.verify": (set(), {"math_verify"}),
-    "lens_core.rollout": ({"errors"}, {"numpy", "torch", "transformers", "pydantic", "safetensors", "vllm"}),
+    "lens_core.rollout": ({"errors", "config"}, {"numpy", "torch", "transformers", "pydantic", "safetensors", "vllm"}),
     "lens_core.training": (
         {"errors", "config", "objective", "baselines", "data", "verify", "rollout"},
         {"torch", "trl", "transformers", "datasets", "tokenizers", "pydantic", "safetensors", "peft", "accelerate"},
@@ -31,7 +31,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"ray", "optuna", "torch", "transformers", "safetensors"},
     ),
     "lens_core.tracking": ({"errors"}, {"mlflow", "requests", "tenacity"}),
-    "lens_core.report": ({"passk", "evaluation"}, {"numpy", "matplotlib", "jinja2", "markupsafe", "optuna", "rich"}),
+    "lens_core.report": (
+        {"passk", "evaluation", "data"},
+        {"numpy", "matplotlib", "jinja2", "markupsafe", "optuna", "rich"},
+    ),
     "lens_core.integrations": ({"errors", "objective"}, {"torch", "verl"}),
     "lens_core.plan": ({"errors", "config"}, set()),
     "lens_core.recipes": (set(), set()),

@@ -84,3 +84,15 @@ def test_rivals_has_every_objective_as_its_own_recipe_has_it() -> None:
         for method in (name,):
             assert config.train_for(method) == harness.train_for(method)
             assert config.methods[method].objective == rivals[method].objective
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_paper_recipes_mix_and_decontaminate_what_the_paper_does(name: str) -> None:
+    data = load_config(name).data
+    math, other = data.train
+    assert (math.kind, math.split, math.limit) == ("math", "train", 7500)
+    assert (other.kind, other.limit) == (("dapo", 17_500) if name.endswith("dapo") else ("numina", None))
+    assert data.test is not None
+    assert (data.test.kind, data.test.path) == ("math", "HuggingFaceH4/MATH-500")
+    assert [(source.path, source.split) for source in data.decontamination.against] == [(math.path, "test")]
+    assert load_config(name).train.prompt == load_config(name).evaluation.prompt

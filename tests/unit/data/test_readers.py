@@ -7,7 +7,7 @@ from datasets import Dataset
 
 from lens_core.config import SourceConfig
 from lens_core.data.problem import Problem, write_problems
-from lens_core.data.readers import BadRow, last_boxed, read_source, stop_at
+from lens_core.data.readers import BadRow, Strict, read_source
 from lens_core.errors import LensError
 
 
@@ -16,8 +16,26 @@ def write(path: Path, *rows: Any) -> str:
     return str(path)
 
 
+class Kept(Strict):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.bad: list[BadRow] = []
+        self.reasons: list[str] = []
+        self.shares: list[float] = []
+
+    def bad_row(self, bad: BadRow) -> None:
+        self.bad.append(bad)
+
+    def left_out(self, reason: str) -> None:
+        self.reasons.append(reason)
+
+    def at(self, share: float) -> None:
+        self.shares.append(share)
+
+
 def read(kind: Any, path: str, **fields: Any) -> list[Problem]:
-    return list(read_source(SourceConfig(kind=kind, path=path, **fields), stop_at))
+    return list(read_source(SourceConfig(kind=kind, path=path, **fields), Strict()))
 
 
 def test_gsm8k_answer_is_what_follows_the_hashes_without_thousands_commas(tmp_path: Path) -> None:
@@ -87,9 +105,9 @@ def test_huggingface_tables_are_read_and_an_empty_answer_is_a_bad_row(tmp_path: 
     table = Dataset.from_dict({"q": ["P", "Q"], "a": [7.5, None]})
     getattr(table, f"to_{form}")(str(tmp_path / f"train.{form}"))
     source = SourceConfig(kind="huggingface", path=str(tmp_path), columns={"prompt": "q", "answer": "a"})
-    bad: list[BadRow] = []
-    assert [problem.answer for problem in read_source(source, bad.append)] == ["7.5"]
-    assert [(row.line, row.reason[:13]) for row in bad] == [(2, "the answer is")]
+    kept = Kept()
+    assert [problem.answer for problem in read_source(source, kept)] == ["7.5"]
+    assert [(row.line, row.reason[:13]) for row in kept.bad] == [(2, "the answer is")]
 
 
 def test_huggingface_data_set_that_cannot_be_had_is_named(tmp_path: Path) -> None:
@@ -128,10 +146,10 @@ def test_bad_row_stops_with_file_line_and_remedy(tmp_path: Path, row: Any, reaso
 
 def test_bad_rows_are_handed_over_and_the_rest_is_read(tmp_path: Path) -> None:
     (tmp_path / "m.jsonl").write_bytes(b'{"problem": "P", "answer": "1"}\n\xff\n\n{"problem": "Q", "answer": "2"}\n')
-    bad: list[BadRow] = []
-    problems = list(read_source(SourceConfig(kind="math", path=str(tmp_path / "m.jsonl")), bad.append))
+    kept = Kept()
+    problems = list(read_source(SourceConfig(kind="math", path=str(tmp_path / "m.jsonl")), kept))
     assert [problem.id for problem in problems] == ["m-1", "m-4"]
-    assert [(row.line, row.reason) for row in bad] == [(2, "the line is not valid UTF-8")]
+    assert [(row.line, row.reason) for row in kept.bad] == [(2, "the line is not valid UTF-8")]
 
 
 def test_missing_file_and_empty_file_are_named(tmp_path: Path) -> None:
@@ -141,19 +159,37 @@ def test_missing_file_and_empty_file_are_named(tmp_path: Path) -> None:
         read("gsm8k", write(tmp_path / "empty.jsonl"))
 
 
-def test_last_boxed_counts_no_escaped_braces() -> None:
-    assert last_boxed(r"\boxed{\left\{ \frac{1}{2} \right.} }") == r"\left\{ \frac{1}{2} \right."
-    assert last_boxed(r"\boxed{1 \\}") == r"1 \\"  # a line break, and then the box's own brace
+def test_progress_of_a_file_rises_to_its_end(tmp_path: Path) -> None:
+    kept = Kept()
+    path = write(tmp_path / "m.jsonl", *({"problem": f"P{i}", "answer": "1"} for i in range(5)))
+    list(read_source(SourceConfig(kind="math", path=path), kept))
+    assert kept.shares == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
 
 
-def test_last_boxed_without_an_end_is_none() -> None:
-    assert last_boxed("\\boxed{1} \\boxed{2") is None
-    assert last_boxed("none") is None
+def test_rows_of_no_use_are_told_and_left_out(tmp_path: Path) -> None:
+    rows = [{"problem": "P", "answer": answer, "source": "amc"} for answer in ("1", "proof", "notfound")]
+    kept = Kept()
+    problems = list(read_source(SourceConfig(kind="numina", path=write(tmp_path / "n.jsonl", *rows)), kept))
+    assert [(problem.answer, problem.source) for problem in problems] == [("1", "numina/amc")]
+    assert kept.reasons == ["asks for a proof", "no answer found"]
+    assert kept.bad == []
+
+
+def test_source_is_the_kind_or_the_name_that_is_given(tmp_path: Path) -> None:
+    path = write(tmp_path / "test.jsonl", {"problem": "P", "answer": "1"})
+    assert read("aime", path)[0].source == "aime"
+    assert read("aime", path, name="aime-2024")[0].source == "aime-2024"
+    assert read("huggingface", path, columns={"prompt": "problem", "answer": "answer"})[0].source == "test"
 
 
 @pytest.mark.parametrize(
     ("kind", "name", "count"),
-    [("gsm8k", "gsm8k/train", 7473), ("gsm8k", "gsm8k/test", 1319), ("math", "olympiadbench/test", 675)],
+    [
+        ("gsm8k", "gsm8k/train", 7473),
+        ("gsm8k", "gsm8k/test", 1319),
+        ("math", "olympiadbench/test", 675),
+        ("olympiadbench", "olympiadbench/test", 674),
+    ],
 )
 def test_real_files_read_without_a_bad_row(shared_data: Path, kind: str, name: str, count: int) -> None:
     problems = read(kind, str(shared_data / f"{name}.jsonl"))

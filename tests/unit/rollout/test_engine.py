@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from lens_core.config import PromptConfig
 from lens_core.errors import LensError
-from lens_core.rollout.engine import format_prompt, load_policy
+from lens_core.rollout.engine import encode_prompt, format_prompt, load_policy, load_tokenizer
 from lens_core.training.base import character_tokenizer
 from tests.fakes import save_tiny_policy
 
@@ -45,3 +46,24 @@ def test_character_tokenizer_round_trips_any_text(text: str) -> None:
     tokenizer = character_tokenizer()
     assert tokenizer.decode(tokenizer.encode(text)) == text
     assert len(tokenizer.encode("47+38")) == 5
+
+
+def test_prompt_form_is_chosen_by_the_configuration() -> None:
+    tokenizer = character_tokenizer()
+    plain = PromptConfig(form="plain", system="Be brief.", instruction="Box it.")
+    assert format_prompt("1+1?", tokenizer, plain) == "Be brief.\n\n1+1?\n\nBox it.\n"
+    with pytest.raises(LensError, match="no chat template: set it to 'plain'"):
+        format_prompt("1+1?", tokenizer, PromptConfig(form="chat"))
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}|{% endfor %}"
+    assert format_prompt("1+1?", tokenizer, plain) == "Be brief.\n\n1+1?\n\nBox it.\n"
+    chat = PromptConfig(system="Be brief.", instruction="")
+    assert format_prompt("1+1?", tokenizer, chat) == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "1+1?"},
+    ]
+    assert tokenizer.decode(encode_prompt("1+1?", tokenizer, chat)) == "system: Be brief.|user: 1+1?|"
+
+
+def test_folder_without_a_tokenizer_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LensError, match="holds no tokenizer"):
+        load_tokenizer(tmp_path)
