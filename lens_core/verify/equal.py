@@ -231,13 +231,12 @@ def _same_series(gold: Node, answer: Node) -> bool:
     if isinstance(gold, Bracket) and gold.opening in ("(", "[") or isinstance(answer, Bracket) and answer.opening in ("(", "["):
         pair = (_ordered(gold), _ordered(answer))
         return any(_all_agree(left, right) for left in pair[0] for right in pair[1])
-    as_set = any(isinstance(node, Bracket) for node in (gold, answer))
     if not all(isinstance(node, Series | Bracket) for node in (gold, answer)):
         if isinstance(gold, Union | Relation) or isinstance(answer, Union):
             return _same_set(gold, answer)
         if not isinstance(gold, Series) or not isinstance(answer, Expr | Relation):
             return False
-    return _matched(_items(gold), _items(answer), as_set)
+    return _matched(_items(gold), _items(answer))
 
 
 def _items(node: Node) -> list[Node]:
@@ -258,12 +257,11 @@ def _all_agree(gold: Sequence[Node], answer: Sequence[Node]) -> bool:
     return len(gold) == len(answer) and all(map(agree, gold, answer))
 
 
-def _matched(gold: list[Node], answer: list[Node], as_set: bool) -> bool:
-    """Whether the members can be paired off; in a set, a member that is repeated counts once."""
+def _matched(gold: list[Node], answer: list[Node]) -> bool:
+    """Whether the members can be paired off; one that is repeated counts once."""
     if max(len(gold), len(answer)) > MAX_ITEMS:
         raise TooComplexError(f"more than {MAX_ITEMS} members")
-    if as_set:
-        gold, answer = _distinct(gold), _distinct(answer)
+    gold, answer = _distinct(gold), _distinct(answer)
     if len(gold) != len(answer):
         return False
     left = list(answer)
@@ -288,7 +286,7 @@ def _distinct(items: list[Node]) -> list[Node]:
 def _same_bracket(gold: Bracket, answer: Bracket) -> bool:
     sets = [node.opening == "\\{" for node in (gold, answer)]
     if all(sets):
-        return _matched(list(gold.items), list(answer.items), as_set=True)
+        return _matched(list(gold.items), list(answer.items))
     same = (gold.opening, gold.closing) == (answer.opening, answer.closing)
     return not any(sets) and same and _all_agree(gold.items, answer.items)
 
@@ -383,7 +381,7 @@ def _same_matrix(gold: Node, answer: Node) -> bool:
         return is_vector and _all_agree(entries, other.items)
     if isinstance(other, Expr) and "matrix" in other.latex:
         rows = [[expression.read(entry.latex) for entry in row if isinstance(entry, Expr)] for row in matrix.rows]
-        return expression.same_value(sympy.Matrix(rows), expression.read(other.latex.replace("\\cr", "\\\\")))
+        return expression.same_value(sympy.Matrix(rows), expression.read(other.latex))
     return False
 
 

@@ -6,6 +6,7 @@ expressions with variables at several points.
 
 from __future__ import annotations
 
+import math
 import re
 from fractions import Fraction
 from functools import lru_cache
@@ -73,7 +74,7 @@ def read(latex: str) -> sympy.Expr:
         return sympy.Rational(exact.numerator, exact.denominator)
     text = re.sub(r"(\d+(?:\.\d+)?) ?\\degree", r"(\\frac{\1 \\cdot \\pi}{180})", latex)
     text = re.sub(r"(?<![\d.])\d+\.\d+", _as_fraction, text)
-    text = re.sub(r"\\text\{([a-zA-Z])\}", r"\1", text).replace("\\degree", "")
+    text = re.sub(r"\\text\{([a-zA-Z])\}", r"\1", text).replace("\\degree", "").replace("\\cr", "\\\\")
     try:
         expression = latex2sympy(text, normalization_config=None, conversion_config=_CONFIG)
     except RecursionError:
@@ -104,19 +105,37 @@ def _evaluated(expression: sympy.Expr) -> sympy.Expr:
 
 
 def _log10(expression: sympy.Basic) -> float:
-    """An upper bound of log10 of the absolute value, without computing it."""
+    """An upper bound of the digits of a value and of its inverse, without computing it."""
     if isinstance(expression, sympy.Rational):
         return (max(abs(expression.p), expression.q).bit_length() + 1) * 0.30103
     if isinstance(expression, sympy.Pow | sympy.exp):
         base, exponent = expression.as_base_exp() if isinstance(expression, sympy.exp) else expression.args
-        size = _log10(exponent)
-        return float("inf") if size > 6 else (10**size) * max(_log10(base), 0.44)
-    inner = [_log10(part) for part in expression.args if isinstance(part, sympy.Basic)]
+        return _bound(exponent) * max(_log10(base), 0.44)
     if isinstance(expression, sympy.factorial | sympy.factorial2 | sympy.gamma):
-        return float("inf") if inner[0] > 6 else 10 ** inner[0] * max(inner[0], 1.0)
-    if isinstance(expression, sympy.Mul):
-        return sum(inner)
-    return max(inner, default=1.0) + (len(inner).bit_length() * 0.30103 if inner else 0)
+        size = _bound(expression.args[0])
+        return size * max(math.log10(size), 1) if 0 < size < math.inf else size
+    inner = [_log10(part) for part in expression.args if isinstance(part, sympy.Basic)]
+    return sum(inner) if isinstance(expression, sympy.Mul) else max(inner, default=1.0) + math.log10(len(inner) + 1)
+
+
+def _bound(expression: sympy.Basic) -> float:
+    """An upper bound of the absolute value; infinite where floats end. Variables count as 10."""
+    if isinstance(expression, sympy.Rational):
+        return abs(expression.p) / expression.q if expression.p.bit_length() < 1000 else math.inf
+    inner = [_bound(part) for part in expression.args if isinstance(part, sympy.Basic)]
+    try:
+        if isinstance(expression, sympy.Add):
+            return sum(inner)
+        if isinstance(expression, sympy.Mul):
+            return math.prod(inner)
+        if isinstance(expression, sympy.Pow):
+            exponent = expression.args[1]
+            return inner[0] ** float(exponent) if isinstance(exponent, sympy.Rational) and inner[0] else max(inner[0], 10) ** inner[1]
+        if isinstance(expression, sympy.factorial | sympy.exp):
+            return math.gamma(inner[0] + 2)
+    except OverflowError:
+        return math.inf
+    return max(inner, default=10.0)
 
 
 def is_larger(latex: str, bound: Fraction) -> bool:

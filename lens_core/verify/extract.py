@@ -57,7 +57,13 @@ def find_answer(completion: str) -> str | None:
         said = _statement(text[weak:])
         if said:
             return said
-    return _last_mathematics(text[tail_start:])
+    return text.strip() if _is_bare(text) else _last_mathematics(text[tail_start:])
+
+
+def _is_bare(text: str) -> bool:
+    """Whether a completion is an answer and nothing else."""
+    text = text.strip()
+    return 0 < len(text) < 200 and "\n" not in text and not re.search(r"(?<![\\a-zA-Z])[a-zA-Z]{2}|\$.*\w\s*\$\s*\w", text)
 
 
 def gold_answer(answer: str) -> str:
@@ -76,12 +82,21 @@ def refine(answer: str) -> str:
     spans = list(_MATH.finditer(answer))
     if spans:
         return answer if _is_short(_MATH.sub(" ", answer)) else _last_mathematics(answer) or answer
+    half = re.fullmatch(r"[^$]*[A-Za-z]{3}[^$]*\${1,2}([^$]*[\d\\][^$]*)", answer)
+    if half and "\\text" not in answer:  # the other delimiter was lost
+        return half[1]
     plain = re.sub(r"\\[a-zA-Z]+\s*(?:\{[^{}]*\})?", " ", answer)
     if len(re.findall(r"[a-zA-Z]{2,}", plain)) < 3 or not re.search(r"\d", answer):
         return _before_dollar(answer)
     if re.match(r"\s*[-\\$€£(\d]", answer):  # a number with its unit: `12 miles per hour`
         return answer
-    return _statement(answer) or answer
+    if re.search(r"\b(?:is|are)\b", answer):
+        return _statement(answer) or answer
+    # One that wavers is taken whole, and so is right only if the gold answer says the same.
+    return answer if _HEDGES.search(answer) else _last_mathematics(answer) or answer
+
+
+_HEDGES = re.compile(r"\b(?:or|and|maybe|perhaps|either|possibly|else|to)\b|,\s|;", re.IGNORECASE)
 
 
 def _before_dollar(answer: str) -> str:
@@ -120,20 +135,13 @@ def _boxes(text: str) -> tuple[int, str] | None:
             if contents:
                 break
             return None
-        inner = _inside(content)
-        if contents and not _one_answer(text[end:start_of_next]):
-            break
-        if inner not in contents:
-            contents.insert(0, inner)
+        if contents and (end > start_of_next or not _one_answer(text[end:start_of_next])):
+            break  # a box around those that were found, or an earlier answer
+        if content.strip() not in contents:
+            contents.insert(0, content.strip())
         end_of_last = end_of_last or end
         start_of_next = limit = start
     return end_of_last, " , ".join(content for content in contents if content)
-
-
-def _inside(content: str) -> str:
-    """The content of a box in a box."""
-    match = re.fullmatch(r"\s*\\boxed\s*\{(.*)\}\s*", content, re.DOTALL)
-    return match[1].strip() if match else content.strip()
 
 
 def _content(text: str, start: int, limit: int) -> tuple[str | None, int]:
@@ -203,7 +211,7 @@ def _joined(text: str, first: re.Match[str]) -> str:
             break
         end = span.end()
     unit = re.compile(r" ?(?:\\?%|(?:percent|pct|cm|mm|km|meters?|feet|inches|miles?|dollars?|degrees?)\b)").match(text, end)
-    return text[: unit.end() if unit else end]
+    return text[first.start() : unit.end() if unit else end]
 
 
 def _joined_backwards(text: str, spans: list[re.Match[str]]) -> str:

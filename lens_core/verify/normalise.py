@@ -51,7 +51,7 @@ _LAYOUT = re.compile(
     r"|\\!\s*"
 )
 """Commands that only lay out. `\\!` takes the space behind it along: `11,\\! 111` is one number."""
-_SPACES = re.compile(r"\\[,;: ]|\\(?:quad|qquad|enspace|thinspace|medspace|space)(?![a-zA-Z])|~|\s")
+_SPACES = re.compile(r"\\[,;: ]|\\q?quad|\\(?:enspace|thinspace|medspace|space)(?![a-zA-Z])|~|\s")
 _SYNONYMS = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -87,7 +87,7 @@ _SYNONYMS = [
 _WRAPPED = re.compile(r"\\(text(?:bf|it|rm|normal|tt|sf|sc|up)?|mbox|hbox|math(?:rm|bf|it|sf|tt)|boldsymbol|bm|operatorname)\s*\{([^{}]*)\}")
 _PERCENT = re.compile(r"\\?%|(?<![a-zA-Z])(?:per ?cent(?:age)?|pct)(?![a-zA-Z])")
 _CURRENCY = re.compile(r"\\(?:\$|pounds|euro)|[€£¥₹₽₩]|\\text\{\s*\}")
-_TRAILING = re.compile(r"(?:[.,;:!?\s\"'`]|\\\\)+$")
+_TRAILING = re.compile(r"(?:[.,;:?\s\"`]|\\\\)+$")
 
 
 def _wrapper(match: re.Match[str]) -> str:
@@ -119,11 +119,12 @@ def _arguments(text: str) -> str:
 
 def _numbers(text: str) -> str:
     """Numbers in one spelling: no thousands separators, a decimal point, powers of ten, mixed fractions as sums."""
-    text = re.sub(r"(?<=\d)\{,\}(?=\d{3})", "", text)
-    text = re.sub(r"(?<=\d)\{,\}(?=\d)", ".", text)  # 0{,}5: braces keep TeX from spacing a decimal comma
+    text = re.sub(r"(?<=\d)\s*\{\s*,\s*\}\s*(?=\d{3})", "", text)
+    text = re.sub(r"(?<=\d)\{\s*,\s*\}(?=\d)", ".", text)  # 0{,}5: braces keep TeX from spacing a decimal comma
+    # Not behind a bracket: (12,102) is a pair or an interval.
     # 1.234.567,89 can only be read one way, as can 1000,99 and 0,111; `1,234` is a thousand by English custom.
     text = re.sub(r"(?<![\d.,])\d{1,3}(?:\.\d{3})+,\d+(?![\d.,])", lambda m: m[0].replace(".", "").replace(",", "."), text)
-    text = re.sub(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?![\d,])", lambda m: m[0].replace(",", ""), text)
+    text = re.sub(r"(?<![\d.,(\[])(?<!\\\{)[1-9]\d{0,2}(?:,\d{3})+(?![\d,])", lambda m: m[0].replace(",", ""), text)
     text = re.sub(r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3})+(?![\d,])", lambda m: m[0].replace(" ", ""), text)
     text = re.sub(r"(?<![\d.])\.(?=\d)", "0.", text)
     text = re.sub(r"(?<![\d.a-zA-Z])(\d+(?:\.\d+)?)[eE]([+-]?\d+)(?![\d.a-zA-Z])", r"\1\\cdot 10^{\2}", text)

@@ -206,7 +206,9 @@ def _series(text: str, depth: int) -> Node | None:
         parts, found = split(text, (separator,))
         parts = [part for part in parts if part]
         if found and len(parts) > 1:
-            return Series(flatten([parse(part, depth) for part in parts]))
+            items = [parse(part, depth) for part in parts]
+            grouped = separator == ";" and any(split(part, (",",))[1] for part in parts)  # p=5, q=2; p=7, q=2
+            return Series(tuple(items) if grouped else flatten(items))
         if found and parts:
             return parse(parts[0], depth)
     return None
@@ -327,7 +329,7 @@ _UNITS = {
 }  # fmt: skip
 """Units that contradict one another. Other words behind a number (`3 apples`) say nothing about its value."""
 _UNIT = re.compile(
-    r"(?P<value>.*[\d)}\]|'a-zA-Z])(?:\s*\\text\{(?P<text>[^{}]*)\}|(?<=[\d)} ])\s*(?P<plain>[a-zA-Z][a-zA-Z/. ]*?))"
+    r"(?P<value>.*[\d)}\]|'a-zA-Z])(?:\s*\\text\{(?P<text>[^{}]*)\}|(?<=[\d)}])(?P<gap>\s*)(?P<plain>[a-zA-Z][a-zA-Z/. ]*?))"
     r"(?:\^\{?(?P<power>\d)\}?)?\s*",
     re.DOTALL,
 )
@@ -338,10 +340,10 @@ def _quantity(text: str) -> Expr:
     """An expression with its unit and percent sign taken off."""
     percent = text.endswith("\\%")
     text = text.removesuffix("\\%").rstrip()
-    degree = text.endswith("\\degree")
-    text = text.removesuffix("\\degree").rstrip()
+    degree = text.endswith("\\degree") and not re.search(r"\\(?:sin|cos|tan|cot|sec|csc)", text)
+    text = text.removesuffix("\\degree").rstrip() if degree else text
     match = _UNIT.fullmatch(text)
-    if match and (match["text"] is not None or _is_unit(match["plain"], match["value"])):
+    if match and (match["text"] is not None or _is_unit(match["plain"], bool(match["gap"]))):
         name = match["text"] if match["text"] is not None else match["plain"]
         inner = _quantity(match["value"].strip())
         return Expr(inner.latex, _unit(name, match["power"]) or inner.unit, percent or inner.percent)
@@ -351,12 +353,12 @@ def _quantity(text: str) -> Expr:
     return Expr(text, "degree" if degree else "", percent)
 
 
-def _is_unit(name: str, value: str) -> bool:
+def _is_unit(name: str, set_off: bool) -> bool:
     """Bare letters are a unit if they are a known one of two letters or more, or a word set off by a space."""
     word = name.split()[0] if name.split() else ""
-    if _FUNCTIONS.match(name) or not re.search(r"[\d})]\s*$", value):
+    if _FUNCTIONS.match(name):
         return False
-    return (len(word) > 1 and _known(word) is not None) or (value.endswith(" ") and len(word) > 2)
+    return (len(word) > 1 and _known(word) is not None) or (set_off and len(word) > 2)
 
 
 def _known(word: str) -> str | None:

@@ -1,8 +1,9 @@
 """Grading process: reads one JSON object a line from stdin, answers with one a line on stdout.
 
-math-verify guards itself with `signal.alarm`, which works only on a main thread and turns a hang into "wrong". Here
-the whole process is the guard: the kernel kills it when an answer's time is up, whatever Python or C code it is in,
-and a memory limit ends what would fill the machine. The parent sees which, and starts another.
+Python can neither stop its own regular expressions and big integers nor bound their memory, and `signal.alarm` in a
+library works on main threads only. Here the whole process is the guard: the kernel kills it when an answer's time is
+up, whatever Python or C code it is in, and a memory limit ends what would fill the machine. The parent sees which, and
+starts another.
 """
 
 from __future__ import annotations
@@ -16,17 +17,16 @@ import signal
 import sys
 from itertools import product
 
-from fractions import Fraction
 from functools import lru_cache
 
 from lens_core.verify import expression
 from lens_core.verify.equal import agree
-from lens_core.verify.extract import MAX_ANSWER_CHARS, gold_answer, refine
+from lens_core.verify.extract import gold_answer, refine
 from lens_core.verify.normalise import normalise
-from lens_core.verify.structure import Expr, Node, Text, TooComplexError, parse
+from lens_core.verify.structure import Expr, Node, TooComplexError, parse
 
 MEMORY_LIMIT_BYTES = 2 << 30
-_DECIMAL_COMMA = re.compile(r"-?\d+,(?:\d{2}|\d{4,})")
+_DECIMAL_COMMA = re.compile(r"-?(?:\d+,(?:\d{2}|\d{4,})|0,\d{2,}|\d{4,},\d+)")
 _THOUSANDS_OR_LIST = re.compile(r"-?\d{1,3}(?:,\d{3})+")
 
 
@@ -72,7 +72,7 @@ def judge(extracted: str, answer: str) -> tuple[str, str]:
 
 def _unreadable(gold: Node, extracted: str) -> tuple[str, str]:
     """An answer that is no mathematics is wrong; where the gold answer is none, it cannot be told."""
-    if isinstance(gold, Expr) and not isinstance(gold, Text):
+    if isinstance(gold, Expr):
         try:
             expression.read(gold.latex)
         except (expression.UnreadableError, expression.TooLargeError):
@@ -83,7 +83,7 @@ def _unreadable(gold: Node, extracted: str) -> tuple[str, str]:
 def _too_large(gold: Node, answer: Node) -> tuple[str, str]:
     """Towers of powers that are surely above the gold answer are wrong; other large values cannot be told."""
     bound = expression.rational(gold.latex) if isinstance(gold, Expr) else None
-    if bound is not None and isinstance(answer, Expr) and expression.is_larger(answer.latex, Fraction(bound)):
+    if bound is not None and isinstance(answer, Expr) and expression.is_larger(answer.latex, bound):
         return "wrong", "far larger than the gold answer"
     return "ungraded", f"a value of more than {expression.MAX_DIGITS:,} digits"
 

@@ -19,7 +19,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "lens_core.progress": (set(), {"rich"}),
     "lens_core.config": ({"errors", "baselines"}, {"pydantic", "yaml"}),
     "lens_core.data": ({"errors", "config"}, {"pydantic", "datasets"}),
-    "lens_core.verify": (set(), {"math_verify"}),
+    "lens_core.verify": (set(), {"latex2sympy2_extended", "sympy"}),
     "lens_core.rollout": ({"errors"}, {"numpy", "torch", "transformers", "pydantic", "safetensors", "vllm"}),
     "lens_core.training": (
         {"errors", "config", "objective", "baselines", "data", "verify", "rollout"},
