@@ -68,7 +68,7 @@ def agree(gold: Node, answer: Node) -> bool:
 
 def _alone(node: Node) -> Node:
     r"""A list or set with one member stands for it: `\{5\}` answers "find all x" as 5 does."""
-    if isinstance(node, Series | Bracket) and len(node.items) == 1:
+    if isinstance(node, Series) and len(set(node.items)) == 1 or isinstance(node, Bracket) and len(node.items) == 1:
         return _alone(node.items[0])
     return node
 

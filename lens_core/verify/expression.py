@@ -72,6 +72,8 @@ def read(latex: str) -> sympy.Expr:
     exact = rational(latex)
     if exact is not None:
         return sympy.Rational(exact.numerator, exact.denominator)
+    if re.search(r"(?<![_^\d])\d+ \d", latex):
+        raise UnreadableError(latex)  # latex2sympy takes `1 2` for 12
     text = re.sub(r"(\d+(?:\.\d+)?) ?\\degree", r"(\\frac{\1 \\cdot \\pi}{180})", latex)
     text = re.sub(r"(?<![\d.])\d+\.\d+", _as_fraction, text)
     text = re.sub(r"\\text\{([a-zA-Z])\}", r"\1", text).replace("\\degree", "").replace("\\cr", "\\\\")
@@ -169,8 +171,8 @@ def equal(gold: str, answer: str) -> bool:
 
 
 def _despaced(latex: str) -> str:
-    """Without spaces that TeX ignores: all but those that end a command."""
-    return re.sub(r"(?<![a-zA-Z]) | (?![a-zA-Z])", "", latex)
+    """Without spaces that TeX ignores: all but those that end a command, or part two numbers."""
+    return re.sub(r"(?<![a-zA-Z\d]) | (?![a-zA-Z\d])", "", latex)
 
 
 def _rounds(decimal: str, other: str, difference: Fraction) -> bool:
@@ -250,10 +252,17 @@ def _same_at_points(a: sympy.Expr, b: sympy.Expr, symbols: list[sympy.Symbol]) -
             if _is_real(x) != _is_real(y) and row in (0, 4):
                 return False  # on positive values both sides of an identity are real together
             continue
+        if not is_complex and not all(_roots_are_real(side, values) for side in (a, b)):
+            continue  # \sqrt{ab} is \sqrt a \sqrt b where those are real
         if abs(x - y) > max(abs(x), abs(y)) * sympy.Float("1e-20", 30):
             return False
         compared += 1
     return compared >= 2 or (compared > 0 and bool(sympy.simplify(a - b) == 0))
+
+
+def _roots_are_real(expression: sympy.Expr, values: dict[sympy.Symbol, sympy.Rational]) -> bool:
+    roots = (part for part in expression.atoms(sympy.Pow) if not part.exp.is_integer and part.base.free_symbols)
+    return all(root.base.evalf(15, subs=values).is_nonnegative for root in roots)
 
 
 def _evaluates(value: sympy.Expr) -> bool:

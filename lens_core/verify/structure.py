@@ -100,7 +100,7 @@ _TOKEN = re.compile(r"\\[a-zA-Z]+|\\.|[a-zA-Z]+|.", re.DOTALL)
 _MATRIX = re.compile(r"\\begin\{([pb]?(?:small)?matrix|array)\}(?:\{[^{}]*\})?(.*)\\end\{\1\}", re.DOTALL)
 _LEAD_IN = re.compile(r"^(?:\\text\{[^{}]*?(?:\b(?:is|are|be|equals|answer)|[:=])\s*\}|(?:the )?(?:final )?answer(?: is|:)|\\therefore)\s*")
 _CHOICE = re.compile(r"\(?([A-Ja-j])\)?")
-_CHOICE_WITH_REST = re.compile(r"(?:\(([A-J])\)|\\text\{\(?([A-J])[).:]\s*\}|([A-J])[).:] |\\text\{\(([A-J])\)\s*)(.+)")
+_CHOICE_WITH_REST = re.compile(r"(?:\(([A-J])\)|\\text\{\(?([A-J])[).:]\s*\}|([A-J])(?:[.:] |\) ?)|\\text\{\(([A-J])\)\s*)(.+)")
 _BASED = re.compile(r"\(?(?:\\text\{)?([\dA-F.]*\d[\dA-F.]*)\}?\)?_(?:\{?(\d+)\}?|\{\\text\{([a-z]+)\}\})")
 _TIME_OR_RATIO = re.compile(r"-?[^:]+(?::[^:]+)+")
 
