@@ -17,6 +17,8 @@ from sympy.core.function import AppliedUndef
 
 MAX_DIGITS = 20_000
 """Larger numbers are not computed."""
+MAX_TERMS = 10_000
+"""Longer sums and products are not computed."""
 ROUNDED_DIGITS = 6
 """A decimal with at least so many significant digits stands for the exact value that it rounds or cuts off."""
 _DIGITS = 50
@@ -86,6 +88,9 @@ def read(latex: str) -> sympy.Expr:
     if not isinstance(expression, sympy.Expr | sympy.MatrixBase | sympy.MatrixExpr):
         raise UnreadableError(latex)
     if _log10(expression) > MAX_DIGITS:
+        raise TooLargeError(latex)
+    if any(_bound(limit[2] - limit[1]) > MAX_TERMS for part in expression.atoms(sympy.Sum, sympy.Product)
+           for limit in part.limits if len(limit) == 3 and not (limit[2] - limit[1]).free_symbols and limit[2] != sympy.oo):
         raise TooLargeError(latex)
     named = {symbol: sympy.I for symbol in expression.free_symbols if symbol.name in ("i", "\\imath")}
     return _evaluated(expression.subs(named) if named else expression)

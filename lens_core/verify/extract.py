@@ -13,6 +13,9 @@ MAX_ANSWER_CHARS = 2000
 _TAIL_CHARS = 20_000
 """Without a box, the answer is looked for in this much text at the end."""
 
+_MAX_BOXES = 50
+"""Of one answer, in several boxes."""
+
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)|\\(?:boxed|fbox)\s+(?=[^\s{])")
 _SPECIAL = re.compile(r"<\|[a-z_]{1,30}\|>|</s>")
 _STRONG = re.compile(r"####|(?<![a-z])(?:the |my )?final answer(?:[^\n.]{0,60}?\b(?:is|are|be)\b|\W{0,4}:)", re.IGNORECASE)
@@ -125,7 +128,7 @@ def _boxes(text: str) -> tuple[int, str] | None:
     limit = len(text)
     contents: list[str] = []
     end_of_last = start_of_next = 0
-    while len(contents) < 50:
+    for _ in range(_MAX_BOXES):
         start = max(text.rfind("\\boxed", 0, limit), text.rfind("\\fbox", 0, limit))
         match = _BOX.match(text, start) if start >= 0 else None
         if match is None:

@@ -87,7 +87,8 @@ _SYNONYMS = [
     )
 ]  # fmt: skip
 _WRAPPED = re.compile(r"\\(text(?:bf|it|rm|normal|tt|sf|sc|up)?|mbox|hbox|math(?:rm|bf|it|sf|tt)|boldsymbol|bm|operatorname)\s*\{([^{}]*)\}")
-_PERCENT = re.compile(r"\\?%|(?<![a-zA-Z])(?:per ?cent(?:age)?|pct)(?![a-zA-Z])")
+_TWICE_WRAPPED = re.compile(r"\\(?:text|math)(?:bf|it|rm)\s*\{\s*(\\(?:text|math)[a-z]*\s*\{[^{}]*\})\s*\}")
+_PERCENT = re.compile(r"\s*\\?%|\s*(?<![a-zA-Z])(?:per ?cent(?:age)?|pct)(?![a-zA-Z])")
 _CURRENCY = re.compile(r"\\(?:\$|pounds|euro)|[€£¥₹₽₩]|\\text\{\s*\}")
 _TRAILING = re.compile(r"(?:[.,;:?\s\"`]|\\\\)+$")
 
@@ -153,8 +154,7 @@ def normalise(text: str) -> str:
     text = _LAYOUT.sub("", text)
     text = re.sub(r"\\[()\[\]]|(?<!\\)\$", " ", text)
     text = re.sub(r"\*\*|`", " ", text)  # Markdown
-    for _ in range(2):  # \textbf{\text{C}}
-        text = _WRAPPED.sub(_wrapper, text)
+    text = _WRAPPED.sub(_wrapper, _TWICE_WRAPPED.sub(r"\1", text))
     text = _SPACES.sub(" ", text)
     text = _CURRENCY.sub(" ", text)
     text = _PERCENT.sub(r"\\% ", text)

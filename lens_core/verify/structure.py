@@ -120,8 +120,6 @@ def split(text: str, separators: tuple[str, ...]) -> tuple[list[str], list[str]]
             parts.append(text[start : match.start()].strip())
             found.append(token)
             start = match.end()
-        if depth > MAX_DEPTH:
-            raise TooComplexError(f"nested deeper than {MAX_DEPTH}")
     return [*parts, text[start:].strip()], found
 
 
@@ -131,7 +129,7 @@ def parse(text: str, depth: int = 0) -> Node:
     Raises:
         TooComplexError: if it is nested too deeply.
     """
-    if depth > MAX_DEPTH:
+    if depth > MAX_DEPTH or (depth == 0 and _nesting(text) > MAX_DEPTH):
         raise TooComplexError(f"nested deeper than {MAX_DEPTH}")
     text = _LEAD_IN.sub("", text).strip().rstrip(".,;:").strip()
     while _encloses(text, "{", "}"):
@@ -141,6 +139,15 @@ def parse(text: str, depth: int = 0) -> Node:
         if node is not None:
             return node
     return _quantity(text)
+
+
+def _nesting(text: str) -> int:
+    """How many brackets are open at most."""
+    depth = deepest = 0
+    for char in text:
+        depth += (char in "([{") - (char in ")]}")
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def flatten(items: list[Node]) -> tuple[Node, ...]:
