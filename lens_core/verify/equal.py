@@ -159,8 +159,10 @@ def _same_relation(gold: Node, answer: Node) -> bool:
 def _same_equation(gold: Relation, answer: Relation) -> bool:
     names = _name(gold.sides[0]), _name(answer.sides[0])
     if None not in names:
-        same_name = names[0] == names[1] or any(re.fullmatch(r"[a-zA-Z]\(\w\)|y", str(name)) for name in names) and (
-            all(re.fullmatch(r"[a-zA-Z]\(\w\)|y", str(name)) for name in names)
+        same_name = (
+            names[0] == names[1]
+            or any(re.fullmatch(r"[a-zA-Z]\(\w\)|y", str(name)) for name in names)
+            and (all(re.fullmatch(r"[a-zA-Z]\(\w\)|y", str(name)) for name in names))
         )
         if same_name and agree(_value(gold), _value(answer)):
             return True
@@ -228,7 +230,12 @@ def _quietly(gold: Node, answer: Node) -> bool:
 
 def _same_series(gold: Node, answer: Node) -> bool:
     """Lists in any order. Against a tuple, a list has the tuple's order, or that of its names: `y = 2, x = 1`."""
-    if isinstance(gold, Bracket) and gold.opening in ("(", "[") or isinstance(answer, Bracket) and answer.opening in ("(", "["):
+    if (
+        isinstance(gold, Bracket)
+        and gold.opening in ("(", "[")
+        or isinstance(answer, Bracket)
+        and answer.opening in ("(", "[")
+    ):
         pair = (_ordered(gold), _ordered(answer))
         return any(_all_agree(left, right) for left in pair[0] for right in pair[1])
     if not all(isinstance(node, Series | Bracket) for node in (gold, answer)):

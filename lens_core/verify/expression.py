@@ -89,8 +89,12 @@ def read(latex: str) -> sympy.Expr:
         raise UnreadableError(latex)
     if _log10(expression) > MAX_DIGITS:
         raise TooLargeError(latex)
-    if any(_bound(limit[2] - limit[1]) > MAX_TERMS for part in expression.atoms(sympy.Sum, sympy.Product)
-           for limit in part.limits if len(limit) == 3 and not (limit[2] - limit[1]).free_symbols and limit[2] != sympy.oo):
+    if any(
+        _bound(limit[2] - limit[1]) > MAX_TERMS
+        for part in expression.atoms(sympy.Sum, sympy.Product)
+        for limit in part.limits
+        if len(limit) == 3 and not (limit[2] - limit[1]).free_symbols and limit[2] != sympy.oo
+    ):
         raise TooLargeError(latex)
     named = {symbol: sympy.I for symbol in expression.free_symbols if symbol.name in ("i", "\\imath")}
     return _evaluated(expression.subs(named) if named else expression)
@@ -137,7 +141,11 @@ def _bound(expression: sympy.Basic) -> float:
             return math.prod(inner)
         if isinstance(expression, sympy.Pow):
             exponent = expression.args[1]
-            return inner[0] ** float(exponent) if isinstance(exponent, sympy.Rational) and inner[0] else max(inner[0], 10) ** inner[1]
+            return (
+                inner[0] ** float(exponent)
+                if isinstance(exponent, sympy.Rational) and inner[0]
+                else max(inner[0], 10) ** inner[1]
+            )
         if isinstance(expression, sympy.factorial | sympy.exp):
             return math.gamma(inner[0] + 2)
     except OverflowError:
@@ -225,7 +233,11 @@ def same_value(a: sympy.Expr, b: sympy.Expr) -> bool:
 def _same_number(a: sympy.Expr, b: sympy.Expr, values: dict[sympy.Symbol, sympy.Rational]) -> bool:
     digits = _DIGITS + int(min(_spread(a) + _spread(b), MAX_DIGITS))
     x, y = (part.evalf(digits, subs=values or None) for part in (a, b))
-    if not (x.is_number and y.is_number) or x.has(sympy.nan, sympy.zoo, sympy.oo) or y.has(sympy.nan, sympy.zoo, sympy.oo):
+    if (
+        not (x.is_number and y.is_number)
+        or x.has(sympy.nan, sympy.zoo, sympy.oo)
+        or y.has(sympy.nan, sympy.zoo, sympy.oo)
+    ):
         return False
     difference, scale = abs(x - y).evalf(digits), max(abs(x).evalf(15), abs(y).evalf(15))
     return bool(scale == 0 or difference <= scale * sympy.Float(10, digits) ** (_DIGITS // 2 - digits))

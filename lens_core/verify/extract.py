@@ -18,7 +18,9 @@ _MAX_BOXES = 50
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)|\\(?:boxed|fbox)\s+(?=[^\s{])")
 _SPECIAL = re.compile(r"<\|[a-z_]{1,30}\|>|</s>")
-_STRONG = re.compile(r"####|(?<![a-z])(?:the |my )?final answer(?:[^\n.]{0,60}?\b(?:is|are|be)\b|\W{0,4}:)", re.IGNORECASE)
+_STRONG = re.compile(
+    r"####|(?<![a-z])(?:the |my )?final answer(?:[^\n.]{0,60}?\b(?:is|are|be)\b|\W{0,4}:)", re.IGNORECASE
+)
 """Phrases that rank with a box: of those and boxes, the last one counts."""
 _WEAK = re.compile(r"(?<![a-z])(?:answer|option|choice)s?(?:[^\n.]{0,60}?\b(?:is|are|be)\b|\W{0,4}:)", re.IGNORECASE)
 _MATH = re.compile(
@@ -66,7 +68,9 @@ def find_answer(completion: str) -> str | None:
 def _is_bare(text: str) -> bool:
     """Whether a completion is an answer and nothing else."""
     text = text.strip()
-    return 0 < len(text) < 200 and "\n" not in text and not re.search(r"(?<![\\a-zA-Z])[a-zA-Z]{2}|\$.*\w\s*\$\s*\w", text)
+    return (
+        0 < len(text) < 200 and "\n" not in text and not re.search(r"(?<![\\a-zA-Z])[a-zA-Z]{2}|\$.*\w\s*\$\s*\w", text)
+    )
 
 
 def gold_answer(answer: str) -> str:
@@ -200,7 +204,12 @@ def _statement(text: str) -> str | None:
     if len(numbers) == 1 and len(sentence.split()) > 1 and not re.search(r"\\[a-zA-Z]|[=^()\[\]+*<>]", sentence):
         before, after = sentence[: numbers[0].start()].strip(), sentence[numbers[0].end() :].strip()
         return sentence if not before and len(after.split()) < 4 else numbers[0][0]
-    if len(numbers) > 1 and re.match(r"[^\d]{0,40}" + _NUMBER.pattern + r"\s*(?:because|since|as|where|which|,\s*(?:because|since|as|where|which))\b", sentence):
+    if len(numbers) > 1 and re.match(
+        r"[^\d]{0,40}"
+        + _NUMBER.pattern
+        + r"\s*(?:because|since|as|where|which|,\s*(?:because|since|as|where|which))\b",
+        sentence,
+    ):
         return numbers[0][0]
     return sentence or None
 
@@ -213,7 +222,9 @@ def _joined(text: str, first: re.Match[str]) -> str:
         if span is None:
             break
         end = span.end()
-    unit = re.compile(r" ?(?:\\?%|(?:percent|pct|cm|mm|km|meters?|feet|inches|miles?|dollars?|degrees?)\b)").match(text, end)
+    unit = re.compile(r" ?(?:\\?%|(?:percent|pct|cm|mm|km|meters?|feet|inches|miles?|dollars?|degrees?)\b)").match(
+        text, end
+    )
     return text[first.start() : unit.end() if unit else end]
 
 

@@ -86,7 +86,9 @@ _SYNONYMS = [
         (r"\\(?:operatorname|mathop)\s*\*?\s*\{\s*(sin|cos|tan|cot|sec|csc|ln|log|exp|gcd|lcm|max|min|arcsin|arccos|arctan)\s*\}", r"\\\1 "),
     )
 ]  # fmt: skip
-_WRAPPED = re.compile(r"\\(text(?:bf|it|rm|normal|tt|sf|sc|up)?|mbox|hbox|math(?:rm|bf|it|sf|tt)|boldsymbol|bm|operatorname)\s*\{([^{}]*)\}")
+_WRAPPED = re.compile(
+    r"\\(text(?:bf|it|rm|normal|tt|sf|sc|up)?|mbox|hbox|math(?:rm|bf|it|sf|tt)|boldsymbol|bm|operatorname)\s*\{([^{}]*)\}"
+)
 _TWICE_WRAPPED = re.compile(r"\\(?:text|math)(?:bf|it|rm)\s*\{\s*(\\(?:text|math)[a-z]*\s*\{[^{}]*\})\s*\}")
 _PERCENT = re.compile(r"\s*\\?%|\s*(?<![a-zA-Z])(?:per ?cent(?:age)?|pct)(?![a-zA-Z])")
 _CURRENCY = re.compile(r"\\(?:\$|pounds|euro)|[€£¥₹₽₩]|\\text\{\s*\}")
@@ -126,13 +128,19 @@ def _numbers(text: str) -> str:
     text = re.sub(r"(?<=\d)\{\s*,\s*\}(?=\d)", ".", text)  # 0{,}5: braces keep TeX from spacing a decimal comma
     # Not behind a bracket: (12,102) is a pair or an interval.
     # 1.234.567,89 can only be read one way, as can 1000,99 and 0,111; `1,234` is a thousand by English custom.
-    text = re.sub(r"(?<![\d.,])\d{1,3}(?:\.\d{3})+,\d+(?![\d.,])", lambda m: m[0].replace(".", "").replace(",", "."), text)
+    text = re.sub(
+        r"(?<![\d.,])\d{1,3}(?:\.\d{3})+,\d+(?![\d.,])", lambda m: m[0].replace(".", "").replace(",", "."), text
+    )
     text = re.sub(r"(?<![\d.,(\[])(?<!\\\{)[1-9]\d{0,2}(?:,\d{3})+(?![\d,])", lambda m: m[0].replace(",", ""), text)
     text = re.sub(r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3})+(?![\d,])", lambda m: m[0].replace(" ", ""), text)
     text = re.sub(r"(?<![\d.])\.(?=\d)", "0.", text)
     text = re.sub(r"(?<![\d.a-zA-Z])(\d+(?:\.\d+)?)[eE]([+-]?\d+)(?![\d.a-zA-Z])", r"\1\\cdot 10^{\2}", text)
     # A whole number before a proper fraction of whole numbers is a mixed fraction; before any other, a factor.
-    return re.sub(r"(?<![\d.a-zA-Z}_^)/])(\d+) ?\\frac\{(\d+)\}\{(\d+)\}|(?<![\d.a-zA-Z}_^)/])(\d+) (\d+)/(\d+)(?!\d)", _mixed, text)
+    return re.sub(
+        r"(?<![\d.a-zA-Z}_^)/])(\d+) ?\\frac\{(\d+)\}\{(\d+)\}|(?<![\d.a-zA-Z}_^)/])(\d+) (\d+)/(\d+)(?!\d)",
+        _mixed,
+        text,
+    )
 
 
 def _mixed(match: re.Match[str]) -> str:

@@ -98,9 +98,13 @@ _OPERATORS = ("\\leq", "\\geq", "\\neq", "\\approx", "\\equiv", "=", "<", ">")
 _SET_OPERATORS = ("\\cup", "\\cap", "\\setminus")
 _TOKEN = re.compile(r"\\[a-zA-Z]+|\\.|[a-zA-Z]+|.", re.DOTALL)
 _MATRIX = re.compile(r"\\begin\{([pb]?(?:small)?matrix|array)\}(?:\{[^{}]*\})?(.*)\\end\{\1\}", re.DOTALL)
-_LEAD_IN = re.compile(r"^(?:\\text\{[^{}]*?(?:\b(?:is|are|be|equals|answer)|[:=])\s*\}|(?:the )?(?:final )?answer(?: is|:)|\\therefore)\s*")
+_LEAD_IN = re.compile(
+    r"^(?:\\text\{[^{}]*?(?:\b(?:is|are|be|equals|answer)|[:=])\s*\}|(?:the )?(?:final )?answer(?: is|:)|\\therefore)\s*"
+)
 _CHOICE = re.compile(r"\(?([A-Ja-j])\)?")
-_CHOICE_WITH_REST = re.compile(r"(?:\(([A-J])\)|\\text\{\(?([A-J])[).:]\s*\}|([A-J])(?:[.:] |\) ?)|\\text\{\(([A-J])\)\s*)(.+)")
+_CHOICE_WITH_REST = re.compile(
+    r"(?:\(([A-J])\)|\\text\{\(?([A-J])[).:]\s*\}|([A-J])(?:[.:] |\) ?)|\\text\{\(([A-J])\)\s*)(.+)"
+)
 _BASED = re.compile(r"\(?(?:\\text\{)?([\dA-F.]*\d[\dA-F.]*)\}?\)?_(?:\{?(\d+)\}?|\{\\text\{([a-z]+)\}\})")
 _TIME_OR_RATIO = re.compile(r"-?[^:]+(?::[^:]+)+")
 
@@ -193,7 +197,9 @@ def _word(text: str, depth: int) -> Node | None:
 
 _SHORT_WORDS = {"yes", "no", "odd", "red", "one", "two", "six", "ten", "may", "mon", "tue", "wed", "thu", "fri", "sat", "sun", "dne", "all", "am", "pm"}  # fmt: skip
 _SAME_WORDS = {
-    **dict.fromkeys(("no solution", "no solutions", "no real solution", "no real solutions", "none", "empty set"), "none"),
+    **dict.fromkeys(
+        ("no solution", "no solutions", "no real solution", "no real solutions", "none", "empty set"), "none"
+    ),
     **dict.fromkeys(("does not exist", "dne", "undefined"), "undefined"),
 }
 
