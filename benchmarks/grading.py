@@ -1,4 +1,4 @@
-"""Our verifier against bare math-verify: agreement on labelled answers by category, and speed on one core each pair.
+"""Our verifier against bare math-verify: agreement on labelled answers by category, and speed side by side.
 
     python -m benchmarks.grading            tables and figures, a few minutes on two cores
     python -m benchmarks.grading --quick    fewer repetitions, under a minute
@@ -15,8 +15,8 @@ our verifier over all of them.
 **Speed**: 512 completions, 16 for each of 32 problems, in the order in which a training grades them. They are worked
 solutions of a few hundred characters that end in a box; of 16 answers to a problem 3 to 6 differ, as those of a policy
 do, and every text differs. Both use two processes: math-verify a pool of workers that have imported it, ours its own
-grader. Runs alternate, each of ours with an empty memory of verdicts, on warm processes; `speedup_vs_math_verify` is the
-median of the ratios of pairs.
+grader. Runs alternate, each of ours with an empty memory of verdicts, on warm processes; `speedup_vs_math_verify` is
+the median of the ratios of pairs.
 """
 
 from __future__ import annotations
@@ -66,7 +66,11 @@ PROBLEMS = (
     ("50\\%", ("50\\%", "50"), ("25\\%", "5")),
     ("1, 2, 5", ("1,2,5", "5, 2, 1"), ("1,2", "1,2,4")),
     ("y = 2x + 1", ("y=2x+1", "2x - y + 1 = 0"), ("y=2x-1", "y=x+1")),
-    ("\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}", ("\\begin{pmatrix}1\\\\2\\end{pmatrix}",), ("\\begin{pmatrix}2\\\\1\\end{pmatrix}",)),
+    (
+        "\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}",
+        ("\\begin{pmatrix}1\\\\2\\end{pmatrix}",),
+        ("\\begin{pmatrix}2\\\\1\\end{pmatrix}",),
+    ),
     ("\\text{(C)}", ("C", "\\text{C}"), ("D", "B")),
     ("\\frac{n(n+1)}{2}", ("\\frac{n^2+n}{2}", "n(n+1)/2"), ("\\frac{n(n-1)}{2}", "n^2")),
     ("18\\text{ cm}", ("18", "18\\text{ cm}"), ("9", "36\\text{ cm}")),
@@ -131,9 +135,7 @@ def agreement(cases: Sequence[Case], pool: ProcessPoolExecutor, grader: Grader) 
     Console(width=150).print(table)
     total = counts["all"]
     ungraded = sum(verdict.outcome is Outcome.UNGRADED for verdict in verdicts)
-    print(
-        f"wrong: math-verify {1 - total[1] / total[0]:.1%}, ours {1 - total[4] / total[0]:.1%}; {ungraded} ungraded by ours"
-    )
+    print(f"wrong: math-verify {1 - total[1] / total[0]:.1%}, ours {1 - total[4] / total[0]:.1%} ({ungraded} ungraded)")
     return {"wrong_share": 1 - total[4] / total[0], "false_accepts": total[5]}
 
 

@@ -12,6 +12,7 @@ from fractions import Fraction
 import sympy
 
 from lens_core.verify import expression
+from lens_core.verify.sets import NAMED_SETS, as_set
 from lens_core.verify.structure import (
     Based,
     Bracket,
@@ -27,14 +28,19 @@ from lens_core.verify.structure import (
     Union,
     words,
 )
+from lens_core.verify.units import unit
 
 MAX_ITEMS = 200
 """Of a list or set; more are not compared."""
+_GREEK = "alpha|beta|gamma|delta|epsilon|theta|lambda|mu|rho|sigma|tau|phi|psi|omega|Delta|Gamma|Omega|Sigma|ell"
 _NAME = re.compile(
-    r"\|?(?:\\(?:angle|triangle|overline|vec|mathbf|mathrm|measuredangle|widehat) ?|m(?=\\angle)|\\text\{[^{}]*\}|[{}])*"
-    r"(?:[a-zA-Z]'*|\\(?:alpha|beta|gamma|delta|epsilon|theta|lambda|mu|rho|sigma|tau|phi|psi|omega|Delta|Gamma|Omega|Sigma|ell) ?)"
+    r"\|?(?:\\(?:angle|triangle|overline|vec|mathbf|mathrm|measuredangle|widehat) ?|m(?=\\angle)"
+    r"|\\text\{[^{}]*\}|[{}])*"
+    rf"(?:[a-zA-Z]'*|\\(?:{_GREEK}) ?)"
     r"(?:[a-zA-Z{}' ]|_\w|_\{[^{}]*\}|\\(?:circ|cdot|triangle|angle|text\{[^{}]*\})|\^\{-1\})*(?:\([^()]*\))?\|?"
 )
+_FUNCTION_VALUE = re.compile(r"[a-zA-Z]\(\w\)|y")
+"""`y` and `f(x)` name the same, the value of the function that is asked for."""
 _FLIPPED = {"<": ">", ">": "<", "\\leq": "\\geq", "\\geq": "\\leq", "=": "=", "\\neq": "\\neq"}
 
 
@@ -68,7 +74,7 @@ def agree(gold: Node, answer: Node) -> bool:
 
 def _alone(node: Node) -> Node:
     r"""A list or set with one member stands for it: `\{5\}` answers "find all x" as 5 does."""
-    if isinstance(node, Series) and len(set(node.items)) == 1 or isinstance(node, Bracket) and len(node.items) == 1:
+    if (isinstance(node, Series) and len(set(node.items)) == 1) or (isinstance(node, Bracket) and len(node.items) == 1):
         return _alone(node.items[0])
     return node
 
@@ -100,9 +106,13 @@ def _letters(node: Node) -> str:
 
 
 def _same_text(gold: Node, answer: Node) -> bool:
-    if isinstance(gold, Text) and isinstance(answer, Series | Bracket | Relation | Union):
-        return False
-    return words(_letters(gold)) == words(_letters(answer)) != ""
+    a, b = words(_letters(gold)), words(_letters(answer))
+    if a in _VERDICTS and b.partition(" ")[0] == a:  # Yes, it is
+        return not (_VERDICTS | {"or"}) & set(b.split()[1:])
+    return a == b != "" or _same_set(gold, answer)
+
+
+_VERDICTS = {"yes", "no", "true", "false"}
 
 
 # Equations and inequalities ---------------------------------------------------------------------------------------
@@ -146,7 +156,7 @@ def _same_relation(gold: Node, answer: Node) -> bool:
         return _name(gold.sides[0]) is not None and agree(_value(gold), answer)
     if _is_chain(answer) and not isinstance(gold, Relation):
         assert isinstance(answer, Relation)
-        if isinstance(gold, Series):  # x = y = 1 is not told from x = 1, y = 1
+        if isinstance(gold, Series) and not isinstance(answer.sides[0], Bracket):
             return _same_series(gold, Series((answer,)))
         return agree(gold, _value(answer))
     if isinstance(gold, Relation) and isinstance(answer, Relation):
@@ -158,13 +168,9 @@ def _same_relation(gold: Node, answer: Node) -> bool:
 
 def _same_equation(gold: Relation, answer: Relation) -> bool:
     names = _name(gold.sides[0]), _name(answer.sides[0])
-    if None not in names:
-        same_name = (
-            names[0] == names[1]
-            or any(re.fullmatch(r"[a-zA-Z]\(\w\)|y", str(name)) for name in names)
-            and (all(re.fullmatch(r"[a-zA-Z]\(\w\)|y", str(name)) for name in names))
-        )
-        if same_name and agree(_value(gold), _value(answer)):
+    if None not in names and (names[0] == names[1] or all(_FUNCTION_VALUE.fullmatch(str(name)) for name in names)):
+        same = agree(_value(gold), _value(answer))
+        if same:
             return True
     ends = [(chain.sides[0], chain.sides[-1]) for chain in (gold, answer)]
     if not all(isinstance(side, Expr) for pair in ends for side in pair):
@@ -230,11 +236,8 @@ def _quietly(gold: Node, answer: Node) -> bool:
 
 def _same_series(gold: Node, answer: Node) -> bool:
     """Lists in any order. Against a tuple, a list has the tuple's order, or that of its names: `y = 2, x = 1`."""
-    if (
-        isinstance(gold, Bracket)
-        and gold.opening in ("(", "[")
-        or isinstance(answer, Bracket)
-        and answer.opening in ("(", "[")
+    if (isinstance(gold, Bracket) and gold.opening in ("(", "[")) or (
+        isinstance(answer, Bracket) and answer.opening in ("(", "[")
     ):
         pair = (_ordered(gold), _ordered(answer))
         return any(_all_agree(left, right) for left in pair[0] for right in pair[1])
@@ -299,77 +302,10 @@ def _same_bracket(gold: Bracket, answer: Bracket) -> bool:
 
 
 def _same_set(gold: Node, answer: Node) -> bool:
-    a, b = _as_set(gold), _as_set(answer)
+    a, b = as_set(gold), as_set(answer)
     if a is None or b is None:
         return False
     return bool(a == b or sympy.SymmetricDifference(a, b).doit().is_empty)
-
-
-_NAMED_SETS = {
-    "\\mathbb{R}": sympy.S.Reals,
-    "\\mathbb{Z}": sympy.S.Integers,
-    "\\mathbb{N}": sympy.S.Naturals,
-    "\\mathbb{Q}": sympy.S.Rationals,
-    "\\emptyset": sympy.S.EmptySet,
-}
-
-
-def _as_set(node: Node) -> sympy.Set | None:
-    """A set of real numbers, as sympy has it; None if the answer is none."""
-    if isinstance(node, Expr):
-        return _NAMED_SETS.get(node.latex.replace(" ", ""))
-    if isinstance(node, Text):
-        return sympy.S.EmptySet if node.words == "none" else sympy.S.Reals if node.words == "all real numbers" else None
-    if isinstance(node, Bracket):
-        if not all(isinstance(item, Expr) for item in node.items):
-            return None
-        values = [expression.read(item.latex) for item in node.items if isinstance(item, Expr)]
-        if node.opening == "\\{":
-            return sympy.FiniteSet(*values)
-        real = len(values) == 2 and all(value.is_extended_real for value in values)
-        return sympy.Interval(*values, node.opening == "(", node.closing == ")") if real else None
-    if isinstance(node, Union):
-        sets = [_as_set(part) for part in node.sets]
-        if any(part is None for part in sets):
-            return None
-        whole = sets[0]
-        for operator, part in zip(node.operators, sets[1:], strict=True):
-            join = {"\\cup": sympy.Union, "\\cap": sympy.Intersection, "\\setminus": sympy.Complement}[operator]
-            whole = join(whole, part)
-        return whole
-    if isinstance(node, Series):
-        sets = [_as_set(item) for item in node.items]
-        return None if any(part is None for part in sets) else sympy.Union(*sets)
-    return _solutions(node) if isinstance(node, Relation) else None
-
-
-def _solutions(relation: Relation) -> sympy.Set | None:
-    """The real numbers for which inequalities in one unknown hold; `f(x)` in `0 < f(x) < 1` counts as one."""
-    unknown = sympy.Symbol("unknown", real=True)
-    sides = []
-    for side in relation.sides:
-        if not isinstance(side, Expr):
-            return None
-        value = expression.read(side.latex)
-        sides.append(value)
-    names = set().union(*(side.free_symbols for side in sides))
-    if len(names) != 1:
-        return None
-    sides = [side.subs(names.pop() if len(names) > 1 else next(iter(names)), unknown) for side in sides]
-    kinds = {"<": sympy.Lt, ">": sympy.Gt, "\\leq": sympy.Le, "\\geq": sympy.Ge, "\\neq": sympy.Ne, "=": sympy.Eq}
-    whole: sympy.Set = sympy.S.Reals
-    for left, operator, right in zip(sides, relation.operators, sides[1:], strict=False):
-        if operator not in kinds:
-            return None
-        holds = kinds[operator](left, right)
-        if holds == sympy.false:
-            return sympy.S.EmptySet
-        if holds != sympy.true:
-            try:
-                whole = whole.intersect(holds.as_set())
-            except NotImplementedError as error:
-                raise expression.UnreadableError(str(error)) from error
-    return whole
 
 
 # Matrices, other notations ------------------------------------------------------------------------------------------
@@ -396,7 +332,7 @@ _TIME = re.compile(r"\d{1,2}:[0-5]\d")
 
 
 def _same_notation(gold: Node, answer: Node) -> bool:
-    """Digits in a base, where a missing base is the gold answer's; ratios, cancelled down; times as they are written."""
+    """Digits in a base, where a missing base is the gold answer's; ratios, cancelled; times as they are written."""
     if isinstance(gold, Based) and isinstance(answer, Based):
         return (gold.digits, gold.base) == (answer.digits, answer.base)
     if isinstance(gold, Based) or isinstance(answer, Based):
@@ -425,9 +361,10 @@ def _terms(node: Node) -> tuple[str, ...]:
 
 
 def _same_expr(gold: Expr, answer: Expr) -> bool:
+    gold, answer = _unit_off(gold, answer), _unit_off(answer, gold)
     if gold.unit and answer.unit and gold.unit != answer.unit:
         return False
-    if any(side.latex.replace(" ", "") in _NAMED_SETS for side in (gold, answer)):
+    if any(side.latex.replace(" ", "") in NAMED_SETS for side in (gold, answer)):
         return gold.latex.replace(" ", "") == answer.latex.replace(" ", "")
     if expression.equal(gold.latex, answer.latex):
         return _percent_may_drop(gold, answer)
@@ -438,6 +375,14 @@ def _same_expr(gold: Expr, answer: Expr) -> bool:
         degree, other = (gold, answer) if gold.unit else (answer, gold)
         return "\\pi" in other.latex and expression.equal(f"\\frac{{({degree.latex})\\pi}}{{180}}", other.latex)
     return False
+
+
+def _unit_off(side: Expr, other: Expr) -> Expr:
+    """`1200 m^2` beside an answer in square metres: m is that unit there, and otherwise a variable."""
+    match = re.fullmatch(r"(.*\d) ([a-z]{1,2})(?:\^\{?(\d)\}?)?", side.latex)
+    if match and not side.unit and other.unit and unit(match[2], match[3]) == other.unit:
+        return Expr(match[1], other.unit, side.percent)
+    return side
 
 
 def _percent_may_drop(gold: Expr, answer: Expr) -> bool:

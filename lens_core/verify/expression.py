@@ -160,7 +160,7 @@ def is_larger(latex: str, bound: Fraction) -> bool:
     except Exception as error:
         raise UnreadableError(latex) from error
     grows = isinstance(tower, sympy.Pow) and not any(
-        isinstance(part, sympy.Integer) and part < 2 or not isinstance(part, sympy.Integer | sympy.Pow)
+        (isinstance(part, sympy.Integer) and part < 2) or not isinstance(part, sympy.Integer | sympy.Pow)
         for part in sympy.preorder_traversal(tower)
     )
     return grows and abs(bound) < 2**1000

@@ -18,11 +18,12 @@ _UNICODE = {
     **{"′": "'", "∶": ":", "，": ",", "；": ";", "。": ".", "、": ",", "｜": "|", "∣": "|", "…": r"\ldots "},
     **{"≤": r"\leq ", "≥": r"\geq ", "⩽": r"\leq ", "⩾": r"\geq ", "≠": r"\neq ", "≈": r"\approx ", "±": r"\pm "},
     **{"∓": r"\mp ", "∞": r"\infty ", "∈": r"\in ", "∪": r"\cup ", "∩": r"\cap ", "∅": r"\emptyset ", "°": r"^\circ "},
-    **{"º": r"^\circ ", "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}", "∖": r"\setminus ", "∠": r"\angle "},
-    **{"⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "ℚ": r"\mathbb{Q}", "△": r"\triangle "},
-    **{greek: f"\\{name} " for greek, name in zip("αβγδεθλμπρστφψωΔΓΩΣ", (
-        "alpha beta gamma delta epsilon theta lambda mu pi rho sigma tau phi psi omega Delta Gamma Omega Sigma"
-    ).split(), strict=True)},
+    **{"º": r"^\circ ", "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}", "ℚ": r"\mathbb{Q}"},
+    **{"∖": r"\setminus ", "∠": r"\angle ", "△": r"\triangle "},
+    **{"⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil "},
+    **{"α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "δ": r"\delta ", "ε": r"\epsilon ", "θ": r"\theta "},
+    **{"λ": r"\lambda ", "μ": r"\mu ", "π": r"\pi ", "ρ": r"\rho ", "σ": r"\sigma ", "τ": r"\tau ", "φ": r"\phi "},
+    **{"ψ": r"\psi ", "ω": r"\omega ", "Δ": r"\Delta ", "Γ": r"\Gamma ", "Ω": r"\Omega ", "Σ": r"\Sigma "},
 }  # fmt: skip
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋ₙ", "0123456789+-n")
@@ -70,6 +71,7 @@ _SYNONYMS = [
         (r"\\(?:rbrack)(?![a-zA-Z])", "]"),
         (r"\\(?:lvert|rvert|vert|mid)(?![a-zA-Z])", "|"),
         (r"\\(?:varnothing|empty)(?![a-zA-Z])|\\\{\s*\\\}", r"\\emptyset "),
+        (r"\\lg(?![a-zA-Z])", r"\\log_{10} "),
         (r"\\(?:backslash)(?![a-zA-Z])", r"\\setminus "),
         (r"\\(?:colon)(?![a-zA-Z])|\{\s*:\s*\}", ":"),
         (r"\\langle(?![a-zA-Z])", "("),
@@ -83,13 +85,19 @@ _SYNONYMS = [
         (r"(?<![a-zA-Z\\])(?:infinity|inf)(?![a-zA-Z])", r"\\infty "),
         (r"(?<![a-zA-Z\\])(sqrt|pi)(?![a-zA-Z])", r"\\\1 "),
         (r"\{\s*([^{}]*?)\s*\\over\s+([^{}]*?)\s*\}", r"\\frac{\1}{\2}"),
-        (r"\\(?:operatorname|mathop)\s*\*?\s*\{\s*(sin|cos|tan|cot|sec|csc|ln|log|exp|gcd|lcm|max|min|arcsin|arccos|arctan)\s*\}", r"\\\1 "),
     )
 ]  # fmt: skip
 _WRAPPED = re.compile(
     r"\\(text(?:bf|it|rm|normal|tt|sf|sc|up)?|mbox|hbox|math(?:rm|bf|it|sf|tt)|boldsymbol|bm|operatorname)\s*\{([^{}]*)\}"
 )
+_LISTED = re.compile(r"(?:\(?[A-J]\)?|[\d.]+)(?:(?:,| |and|or)+(?:\(?[A-J]\)?|[\d.]+))+")
+_FUNCTIONS = {
+    *("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "arcsin", "arccos", "arctan"),
+    *("ln", "log", "exp", "gcd", "lcm", "max", "min", "det"),
+}
 _TWICE_WRAPPED = re.compile(r"\\(?:text|math)(?:bf|it|rm)\s*\{\s*(\\(?:text|math)[a-z]*\s*\{[^{}]*\})\s*\}")
+_CASES = re.compile(r"(?:\\left\s*\\\{\s*)?\\begin\{cases\}([^&]*?)\\end\{cases\}(?:\s*\\right\s*\.)?", re.DOTALL)
+"""A system of equations, as against a function by cases, which has its conditions behind `&`."""
 _PERCENT = re.compile(r"\s*\\?%|\s*(?<![a-zA-Z])(?:per ?cent(?:age)?|pct)(?![a-zA-Z])")
 _CURRENCY = re.compile(r"\\(?:\$|pounds|euro)|[€£¥₹₽₩]|\\text\{\s*\}")
 _TRAILING = re.compile(r"(?:[.,;:?\s\"`]|\\\\)+$")
@@ -98,12 +106,16 @@ _TRAILING = re.compile(r"(?:[.,;:?\s\"`]|\\\\)+$")
 def _wrapper(match: re.Match[str]) -> str:
     """`\\mathbf{12}` and `\\mathrm{e}` are type faces, `\\textbf{blue}` is a word: kept as `\\text{blue}`."""
     command, content = match[1], match[2]
+    if command == "operatorname" and content.strip() in _FUNCTIONS:
+        return f"\\{content.strip()} "
     is_face = command.startswith("math") or command in ("boldsymbol", "bm")
     if is_face and (len(content.strip()) == 1 or not content.strip().isalpha()):
         return f" {content} "
     if re.fullmatch(r"[\s\d.,+-]+", content):  # \text{13} is a number
         return content
     content = " ".join(content.split())
+    if _LISTED.fullmatch(content):  # \text{1 and 3}, \text{(A), (C)}
+        return content
     if content.strip("., ") in ("and", "or"):
         return " , "
     if _PERCENT.fullmatch(content):
@@ -113,7 +125,7 @@ def _wrapper(match: re.Match[str]) -> str:
 
 def _arguments(text: str) -> str:
     """Braces for arguments that TeX lets stand bare: `\\frac12`, `\\frac1{2}`, `\\sqrt2`, `x^10` is left to TeX."""
-    text = re.sub(r"\\frac\s*([\da-zA-Z])\s*([\da-zA-Z])", r"\\frac{\1}{\2}", text)
+    text = re.sub(r"\\frac\s*(\\(?:pi|theta)|[\da-zA-Z])\s*(\\(?:pi|theta)|[\da-zA-Z])", r"\\frac{\1}{\2}", text)
     text = re.sub(r"\\frac\s*([\da-zA-Z])\s*\{", r"\\frac{\1}{", text)
     text = re.sub(r"(\\frac\s*\{[^{}]*\})\s*([\da-zA-Z])", r"\1{\2}", text)
     text = re.sub(r"\\frac\s+\{", r"\\frac{", text)
@@ -133,7 +145,8 @@ def _numbers(text: str) -> str:
     )
     text = re.sub(r"(?<![\d.,(\[])(?<!\\\{)[1-9]\d{0,2}(?:,\d{3})+(?![\d,])", lambda m: m[0].replace(",", ""), text)
     text = re.sub(r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3})+(?![\d,])", lambda m: m[0].replace(" ", ""), text)
-    text = re.sub(r"(?<![\d.])\.(?=\d)", "0.", text)
+    text = re.sub(r"(?<![\d.])\.(?=\d|\\overline|\\bar|\\dot)", "0.", text)
+    text = re.sub(r"(?<![\d.])(\d+)\.(\d*)\\(?:overline|bar|dot)\s*\{(\d+)\}(?!\d)", _repeating, text)
     text = re.sub(r"(?<![\d.a-zA-Z])(\d+(?:\.\d+)?)[eE]([+-]?\d+)(?![\d.a-zA-Z])", r"\1\\cdot 10^{\2}", text)
     # A whole number before a proper fraction of whole numbers is a mixed fraction; before any other, a factor.
     return re.sub(
@@ -141,6 +154,13 @@ def _numbers(text: str) -> str:
         _mixed,
         text,
     )
+
+
+def _repeating(match: re.Match[str]) -> str:
+    """`0.1\\overline{6}` is 16 - 1 over 90."""
+    whole, fixed, period = match.groups()
+    above = int(whole + fixed + period) - int(whole + fixed)
+    return f"\\frac{{{above}}}{{{'9' * len(period)}{'0' * len(fixed)}}}"
 
 
 def _mixed(match: re.Match[str]) -> str:
@@ -156,6 +176,7 @@ def normalise(text: str) -> str:
     """
     text = _unicode(text)
     if "\\begin" in text:
+        text = _CASES.sub(lambda match: match[1].replace("\\\\", " , "), text)
         text = text.replace("\\\\", "\\cr ")  # rows of a matrix, before `\\ ` is taken for a space
     else:
         text = re.sub(r"\\\\(?=[a-zA-Z])", r"\\", text)  # doubled by one JSON encoding too many

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from lens_core.verify.units import known, unit
+
 MAX_DEPTH = 40
 """Of brackets and of structures in one another; no answer to a mathematical question comes near it."""
 
@@ -99,14 +101,14 @@ _SET_OPERATORS = ("\\cup", "\\cap", "\\setminus")
 _TOKEN = re.compile(r"\\[a-zA-Z]+|\\.|[a-zA-Z]+|.", re.DOTALL)
 _MATRIX = re.compile(r"\\begin\{([pb]?(?:small)?matrix|array)\}(?:\{[^{}]*\})?(.*)\\end\{\1\}", re.DOTALL)
 _LEAD_IN = re.compile(
-    r"^(?:\\text\{[^{}]*?(?:\b(?:is|are|be|equals|answer)|[:=])\s*\}|(?:the )?(?:final )?answer(?: is|:)|\\therefore)\s*"
+    r"^(?:\\text\{[^{}]*?(?:\b(?:is|are|be|equals|answer)|[:=])\s*\}|(?:the )?(?:final )?answer(?: is|:)|\\therefore)"
+    r"\s*(?=\S)"
 )
 _CHOICE = re.compile(r"\(?([A-Ja-j])\)?")
 _CHOICE_WITH_REST = re.compile(
-    r"(?:\(([A-J])\)|\\text\{\(?([A-J])[).:]\s*\}|([A-J])(?:[.:] |\) ?)|\\text\{\(([A-J])\)\s*)(.+)"
+    r"(?:\(([A-J])\)|\\text\{\(?([A-J])[).:]\s*\}|([A-J])(?:[.:] |\) ?)|\\text\{\(([A-J])\)\s*)(?! ?,)(.+)"
 )
 _BASED = re.compile(r"\(?(?:\\text\{)?([\dA-F.]*\d[\dA-F.]*)\}?\)?_(?:\{?(\d+)\}?|\{\\text\{([a-z]+)\}\})")
-_TIME_OR_RATIO = re.compile(r"-?[^:]+(?::[^:]+)+")
 
 
 def split(text: str, separators: tuple[str, ...]) -> tuple[list[str], list[str]]:
@@ -195,7 +197,7 @@ def _word(text: str, depth: int) -> Node | None:
     return None
 
 
-_SHORT_WORDS = {"yes", "no", "odd", "red", "one", "two", "six", "ten", "may", "mon", "tue", "wed", "thu", "fri", "sat", "sun", "dne", "all", "am", "pm"}  # fmt: skip
+_SHORT_WORDS = set("yes no odd red one two six ten may mon tue wed thu fri sat sun dne all am pm".split())  # noqa: SIM905
 _SAME_WORDS = {
     **dict.fromkeys(
         ("no solution", "no solutions", "no real solution", "no real solutions", "none", "empty set"), "none"
@@ -291,8 +293,8 @@ def _bracket(text: str, depth: int) -> Node | None:
     if not found:
         parts, found = split(inner, (",",))
     if not found and opening == "\\{":
-        conditions, bars = split(inner, ("|", ":"))
-        return parse(conditions[-1], depth) if bars else Bracket("\\{", flatten([parse(inner, depth)]), "\\}")
+        condition = re.fullmatch(r"[a-zA-Z](?:\\in ?\\mathbb\{R\})? ?[|:](.+)", inner)  # {x | x > 2}
+        return parse(condition[1], depth) if condition else Bracket("\\{", flatten([parse(inner, depth)]), "\\}")
     if not found:
         return parse(inner, depth) if opening == "(" and closing == ")" and not re.search(r"[+*/^-]", inner) else None
     items = [parse(part, depth) for part in parts if part and part != "\\ldots"]
@@ -310,7 +312,10 @@ def _closes(inner: str) -> bool:
     return depth == 0
 
 
-_NUMERALS = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9", "ten": "10", "twelve": "12", "sixteen": "16"}  # fmt: skip
+_NUMERALS = {
+    "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9",
+    "ten": "10", "twelve": "12", "sixteen": "16",
+}  # fmt: skip
 
 
 def _based(text: str, depth: int) -> Node | None:
@@ -329,20 +334,9 @@ def _ratio(text: str, depth: int) -> Node | None:
     return Ratio(tuple(parts))
 
 
-_UNITS = {
-    "cm": "cm", "centimeter": "cm", "centimetre": "cm", "mm": "mm", "millimeter": "mm", "millimetre": "mm", "m": "m",
-    "meter": "m", "metre": "m", "km": "km", "kilometer": "km", "kilometre": "km", "in": "inch", "inch": "inch",
-    "inche": "inch", "ft": "ft", "foot": "ft", "feet": "ft", "yd": "yard", "yard": "yard", "mile": "mile", "mi": "mile",
-    "g": "g", "gram": "g", "kg": "kg", "kilogram": "kg", "mg": "mg", "lb": "lb", "pound": "lb", "ounce": "oz", "oz": "oz",
-    "ton": "ton", "s": "s", "sec": "s", "second": "s", "min": "min", "minute": "min", "h": "h", "hr": "h", "hour": "h",
-    "day": "day", "week": "week", "month": "month", "year": "year", "l": "l", "liter": "l", "litre": "l", "ml": "ml",
-    "gallon": "gallon", "dollar": "dollar", "usd": "dollar", "cent": "cent", "euro": "euro", "yuan": "yuan",
-    "rupee": "rupee", "degree": "degree", "deg": "degree", "radian": "radian", "rad": "radian", "unit": "", "mph": "mile/h",
-    "kmh": "km/h", "kph": "km/h", "point": "", "time": "", "way": "",
-}  # fmt: skip
-"""Units that contradict one another. Other words behind a number (`3 apples`) say nothing about its value."""
 _UNIT = re.compile(
-    r"(?P<value>.*[\d)}\]|'a-zA-Z])(?:\s*\\text\{(?P<text>[^{}]*)\}|(?<=[\d)}])(?P<gap>\s*)(?P<plain>[a-zA-Z][a-zA-Z/. ]*?))"
+    r"(?P<value>.*[\d)}\]|'a-zA-Z])"
+    r"(?:\s*\\text\{(?P<text>[^{}]*)\}|(?<=[\d)}])(?P<gap>\s*)(?P<plain>[a-zA-Z][a-zA-Z/. ]*?))"
     r"(?:\^\{?(?P<power>\d)\}?)?\s*",
     re.DOTALL,
 )
@@ -359,7 +353,7 @@ def _quantity(text: str) -> Expr:
     if match and (match["text"] is not None or _is_unit(match["plain"], bool(match["gap"]))):
         name = match["text"] if match["text"] is not None else match["plain"]
         inner = _quantity(match["value"].strip())
-        return Expr(inner.latex, _unit(name, match["power"]) or inner.unit, percent or inner.percent)
+        return Expr(inner.latex, unit(name, match["power"]) or inner.unit, percent or inner.percent)
     text = re.sub(r"(?<=\d),(?=\d)", ".", text) if re.fullmatch(r"-?\d+,\d+", text) else text
     while _encloses(text, "(", ")"):
         text = text[1:-1].strip()
@@ -371,20 +365,4 @@ def _is_unit(name: str, set_off: bool) -> bool:
     word = name.split()[0] if name.split() else ""
     if _FUNCTIONS.match(name):
         return False
-    return (len(word) > 1 and _known(word) is not None) or (set_off and len(word) > 2)
-
-
-def _known(word: str) -> str | None:
-    word = word.lower().strip(".")
-    return _UNITS.get(word, _UNITS.get(word.removesuffix("s")))
-
-
-def _unit(name: str, power: str | None) -> str:
-    """A unit in one spelling; empty if it is none that could contradict another."""
-    name = name.lower().replace(" per ", "/").replace("square", "sq").replace("cubic", "cu").strip(" .")
-    if name.startswith(("sq ", "cu ")):
-        name, power = name[3:], "2" if name.startswith("sq") else "3"
-    known = [_known(part.strip()) for part in name.split("/")]
-    if None in known:
-        return ""
-    return "/".join(part for part in known if part) + (power or "")
+    return (len(word) > 1 and (known(word) is not None or word in ("sq", "cu"))) or (set_off and len(word) > 2)

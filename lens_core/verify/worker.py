@@ -15,9 +15,8 @@ import re
 import resource
 import signal
 import sys
-from itertools import product
-
 from functools import lru_cache
+from itertools import product
 
 from lens_core.verify import expression
 from lens_core.verify.equal import agree

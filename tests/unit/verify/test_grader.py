@@ -2,6 +2,7 @@ import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from lens_core.verify import Grader, Outcome, grade

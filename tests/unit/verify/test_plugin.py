@@ -50,7 +50,7 @@ def test_verdict_of_another_type_is_ungraded() -> None:
     ],
 )
 def test_unknown_verifier_is_refused_on_one_line(name: str, message: str) -> None:
-    with pytest.raises(ValueError, match="^[^\n]*$") as error:
+    with pytest.raises(ValueError, match=r"^[^\n]*$") as error:
         find_verifier(name)
     assert str(error.value).startswith(message)
 
