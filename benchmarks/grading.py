@@ -167,7 +167,8 @@ def _worked(draw: random.Random) -> str:
 
 def speed(pairs: Sequence[tuple[str, str]], repetitions: int, pool: ProcessPoolExecutor, grader: Grader) -> float:
     """Print both times; the median ratio."""
-    theirs, ours = [], []
+    theirs: list[float] = []
+    ours: list[float] = []
     for repetition in range(repetitions):
         runs = [_time_math_verify, _time_ours] if repetition % 2 == 0 else [_time_ours, _time_math_verify]
         for run in runs:

@@ -236,11 +236,13 @@ def _quietly(gold: Node, answer: Node) -> bool:
 
 def _same_series(gold: Node, answer: Node) -> bool:
     """Lists in any order. Against a tuple, a list has the tuple's order, or that of its names: `y = 2, x = 1`."""
-    if (isinstance(gold, Bracket) and gold.opening in ("(", "[")) or (
-        isinstance(answer, Bracket) and answer.opening in ("(", "[")
-    ):
-        pair = (_ordered(gold), _ordered(answer))
-        return any(_all_agree(left, right) for left in pair[0] for right in pair[1])
+    shapes = {(node.opening, node.closing) for node in (gold, answer) if isinstance(node, Bracket)}
+    if ("(", ")") in shapes:
+        return _all_agree(_ordered(gold), _ordered(answer))
+    if shapes - {("\\{", "\\}")} and len(_items(gold)) == 2:
+        return False  # [1, 3] is an interval, [1, 2, 3] a list
+    if _joined_letters(gold) and _joined_letters(gold) == _joined_letters(answer):
+        return True
     if not all(isinstance(node, Series | Bracket) for node in (gold, answer)):
         if isinstance(gold, Union | Relation) or isinstance(answer, Union):
             return _same_set(gold, answer)
@@ -249,18 +251,24 @@ def _same_series(gold: Node, answer: Node) -> bool:
     return _matched(_items(gold), _items(answer))
 
 
+def _joined_letters(node: Node) -> str:
+    """The letters of several choices: `A, C` and `AC`."""
+    letters = "".join(sorted(map(_letters, node.items))) if isinstance(node, Series) else _letters(node)
+    return letters if re.fullmatch(r"[A-J]{2,}", letters) else ""
+
+
 def _items(node: Node) -> list[Node]:
     return list(node.items) if isinstance(node, Series | Bracket) else [node]
 
 
-def _ordered(node: Node) -> list[list[Node]]:
+def _ordered(node: Node) -> list[Node]:
     items = _items(node)
     chains = [item for item in items if isinstance(item, Relation) and _is_chain(item) and _name(item.sides[0])]
     if len(chains) != len(items):
-        return [items]
+        return items
     names = [str(_name(chain.sides[0])) for chain in chains]
     values = {name: _value(chain) for name, chain in zip(names, chains, strict=True)}
-    return [[values[name] for name in sorted(names)]] if len(values) == len(items) else [list(map(_value, chains))]
+    return [values[name] for name in sorted(names)] if len(values) == len(items) else list(map(_value, chains))
 
 
 def _all_agree(gold: Sequence[Node], answer: Sequence[Node]) -> bool:
@@ -303,6 +311,8 @@ def _same_bracket(gold: Bracket, answer: Bracket) -> bool:
 
 def _same_set(gold: Node, answer: Node) -> bool:
     a, b = as_set(gold), as_set(answer)
+    if isinstance(gold, Expr) and a is None and isinstance(answer, Union):
+        a = sympy.FiniteSet(expression.read(gold.latex))
     if a is None or b is None:
         return False
     return bool(a == b or sympy.SymmetricDifference(a, b).doit().is_empty)

@@ -100,7 +100,7 @@ _CASES = re.compile(r"(?:\\left\s*\\\{\s*)?\\begin\{cases\}([^&]*?)\\end\{cases\
 """A system of equations, as against a function by cases, which has its conditions behind `&`."""
 _PERCENT = re.compile(r"\s*\\?%|\s*(?<![a-zA-Z])(?:per ?cent(?:age)?|pct)(?![a-zA-Z])")
 _CURRENCY = re.compile(r"\\(?:\$|pounds|euro)|[€£¥₹₽₩]|\\text\{\s*\}")
-_TRAILING = re.compile(r"(?:[.,;:?\s\"`]|\\\\)+$")
+_TRAILING = re.compile(r"(?:\\l?dots|\\cdots|[.,;:?\s\"`]|\\\\)+$")
 
 
 def _wrapper(match: re.Match[str]) -> str:

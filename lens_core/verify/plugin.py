@@ -81,7 +81,7 @@ def find_verifier(name: str) -> Verify | None:
         raise ValueError(f"verifier {name!r} cannot be imported: {type(error).__name__}: {error}") from error
     if not callable(found):
         raise ValueError(f"verifier {name!r} is no function: module {module!r} has {found!r}")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 @cache

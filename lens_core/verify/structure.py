@@ -101,8 +101,8 @@ _SET_OPERATORS = ("\\cup", "\\cap", "\\setminus")
 _TOKEN = re.compile(r"\\[a-zA-Z]+|\\.|[a-zA-Z]+|.", re.DOTALL)
 _MATRIX = re.compile(r"\\begin\{([pb]?(?:small)?matrix|array)\}(?:\{[^{}]*\})?(.*)\\end\{\1\}", re.DOTALL)
 _LEAD_IN = re.compile(
-    r"^(?:\\text\{[^{}]*?(?:\b(?:is|are|be|equals|answer)|[:=])\s*\}|(?:the )?(?:final )?answer(?: is|:)|\\therefore)"
-    r"\s*(?=\S)"
+    r"^(?:\\text\{[^{}]*?(?:\b(?:is|are|be|equals|answer)|[:=])\s*\}|(?:the )?(?:final )?answer(?: is|:)"
+    r"|\\therefore|\\approx|=)\s*(?=\S)"
 )
 _CHOICE = re.compile(r"\(?([A-Ja-j])\)?")
 _CHOICE_WITH_REST = re.compile(
@@ -345,6 +345,7 @@ _FUNCTIONS = re.compile(r"(?:sin|cos|tan|cot|sec|csc|ln|log|exp|sqrt|pi|mod)\b")
 
 def _quantity(text: str) -> Expr:
     """An expression with its unit and percent sign taken off."""
+    text = re.sub(r"(?<=\d) ?(?:\^?\{?\\text\{)?(?:st|nd|rd|th)\}{0,2}$", "", text)  # 11th
     percent = text.endswith("\\%")
     text = text.removesuffix("\\%").rstrip()
     degree = text.endswith("\\degree") and not re.search(r"\\(?:sin|cos|tan|cot|sec|csc)", text)
