@@ -22,6 +22,8 @@ MAX_TERMS = 10_000
 ROUNDED_DIGITS = 6
 """A decimal with at least so many significant digits stands for the exact value that it rounds or cuts off."""
 _DIGITS = 50
+_INFINITE = (sympy.nan, sympy.zoo, sympy.oo, -sympy.oo)
+"""Values that differ from everything, themselves included: no difference of theirs is larger than a tolerance."""
 _POINTS = tuple(
     tuple(Fraction(prime * step % 997, 307) + Fraction(1, 7) for prime in (211, 401, 563, 631, 739, 829, 907, 953))
     for step in (1, 3, 7, 12)
@@ -224,7 +226,7 @@ def same_value(a: sympy.Expr, b: sympy.Expr) -> bool:
         return True
     if a.is_Rational and b.is_Rational:
         return False
-    if a in (sympy.oo, -sympy.oo) or b in (sympy.oo, -sympy.oo):
+    if a.has(*_INFINITE) or b.has(*_INFINITE):
         return False
     symbols = sorted(a.free_symbols | b.free_symbols, key=str)
     return _same_at_points(a, b, symbols) if symbols else _same_number(a, b, {})
@@ -233,11 +235,7 @@ def same_value(a: sympy.Expr, b: sympy.Expr) -> bool:
 def _same_number(a: sympy.Expr, b: sympy.Expr, values: dict[sympy.Symbol, sympy.Rational]) -> bool:
     digits = _DIGITS + int(min(_spread(a) + _spread(b), MAX_DIGITS))
     x, y = (part.evalf(digits, subs=values or None) for part in (a, b))
-    if (
-        not (x.is_number and y.is_number)
-        or x.has(sympy.nan, sympy.zoo, sympy.oo)
-        or y.has(sympy.nan, sympy.zoo, sympy.oo)
-    ):
+    if not (x.is_number and y.is_number) or x.has(*_INFINITE) or y.has(*_INFINITE):
         return False
     difference, scale = abs(x - y).evalf(digits), max(abs(x).evalf(15), abs(y).evalf(15))
     return bool(scale == 0 or difference <= scale * sympy.Float(10, digits) ** (_DIGITS // 2 - digits))
@@ -259,7 +257,7 @@ def _same_at_points(a: sympy.Expr, b: sympy.Expr, symbols: list[sympy.Symbol]) -
             point = _POINTS[row % len(_POINTS)][place % 8] + place // 8
             values[symbol] = sympy.Rational(point.numerator, point.denominator) * (-1 if signs >> place % 8 & 1 else 1)
         x, y = a.evalf(30, subs=values), b.evalf(30, subs=values)
-        if not (x.is_number and y.is_number) or x.has(sympy.nan, sympy.zoo) or y.has(sympy.nan, sympy.zoo):
+        if not (x.is_number and y.is_number) or x.has(*_INFINITE) or y.has(*_INFINITE):
             if x.is_number != y.is_number:
                 return False
             continue

@@ -86,6 +86,7 @@ def test_decimal_stands_for_a_fraction_from_six_digits_on(above: int, below: int
         ("1", "1 + 10^{-40}\\sqrt{2}"),
         ("2^{1000}\\sqrt{2}", "2^{1000}\\sqrt{2} + 1"),
         ("\\sqrt{x^2}", "x"),
+        ("\\frac{29}{4}", "\\infty x"),
         ("x(x-1)(x-2)", "x(x-1)(x-2) + 10^{-9}"),
     ],
 )
