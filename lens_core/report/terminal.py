@@ -21,7 +21,6 @@ def _console() -> Console:
 
 def print_tables(reports: Sequence[PassKReport]) -> None:
     """Pass@k of each model, then its Pass@1 by level, in percent with 95 % intervals."""
-
     def cell(estimates: Mapping[int, Estimate], k: int) -> str:
         if k not in estimates:
             return "not graded"
