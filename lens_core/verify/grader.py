@@ -16,10 +16,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from types import TracebackType
 
+from lens_core.verify.extract import MAX_ANSWER_CHARS, find_answer
 from lens_core.verify.verdict import Outcome, Verdict
 
-_BOX = "\\boxed{"
-_INTEGER_IN_BOX = re.compile(r"\\boxed\{\s*([+-]?\d{1,18})\s*\}")
 _REMEMBERED = 4096
 """Verdicts that a grader keeps: a policy repeats its answers, within a group and over the steps."""
 _INTEGER = re.compile(r"\s*[+-]?\d{1,18}\s*")
@@ -32,20 +31,20 @@ class _Worker:
         self._timeout_s = timeout_s
         self._process: subprocess.Popen[str] | None = None
 
-    def judge(self, completion: str, answer: str) -> Verdict:
+    def judge(self, extracted: str, answer: str) -> Verdict:
         process = self._alive()
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            process.stdin.write(json.dumps({"completion": completion, "answer": answer}) + "\n")
+            process.stdin.write(json.dumps({"extracted": extracted, "answer": answer}) + "\n")
             process.stdin.flush()
             line = process.stdout.readline()
         except BrokenPipeError:
             line = ""
         if not line:
-            return Verdict(Outcome.UNGRADED, None, self._cause_of_death(process))
+            return Verdict(Outcome.UNGRADED, extracted, self._cause_of_death(process))
         reply = json.loads(line)
-        return Verdict(Outcome(reply["outcome"]), reply["extracted"], reply["reason"])
+        return Verdict(Outcome(reply["outcome"]), extracted, reply["reason"])
 
     def close(self) -> None:
         if self._process is not None:
@@ -103,34 +102,36 @@ class Grader:
         return [verdict.result() for verdict in verdicts]
 
     def start(self, completion: str, answer: str) -> Future[Verdict]:
-        """Begin to grade without waiting; a later call for the same pair takes up the same verdict.
+        """Begin to grade without waiting. Completions that end in the same answer share one verdict.
 
         An answer that could not be graded is forgotten, so that it is tried again when it is next asked for.
         """
-        pair = (completion, answer)
+        extracted = find_answer(completion)
+        if extracted is None:
+            return _decided(Verdict(Outcome.WRONG, None, "no answer found"))
+        if len(extracted) > MAX_ANSWER_CHARS:
+            reason = f"an answer of {len(extracted):,} characters or more; up to {MAX_ANSWER_CHARS:,} are read"
+            return _decided(Verdict(Outcome.UNGRADED, extracted[:100] + "...", reason))
+        pair = (extracted.encode(errors="replace").decode(), answer)  # lone surrogates cannot be written anywhere
         with self._lock:
             known = self._verdicts.get(pair)
             if known is not None and not _failed(known):
                 self._verdicts.move_to_end(pair)
                 return known
-            verdict = self._begin(completion, answer)
+            verdict = self._begin(*pair)
             self._verdicts[pair] = verdict
             if len(self._verdicts) > _REMEMBERED:
                 self._verdicts.popitem(last=False)
             return verdict
 
-    def _begin(self, completion: str, answer: str) -> Future[Verdict]:
-        verdict = _integers(completion, answer)
-        if verdict is None:
-            return self._threads.submit(self._judge, completion, answer)
-        decided: Future[Verdict] = Future()
-        decided.set_result(verdict)
-        return decided
+    def _begin(self, extracted: str, answer: str) -> Future[Verdict]:
+        verdict = _integers(extracted, answer)
+        return _decided(verdict) if verdict else self._threads.submit(self._judge, extracted, answer)
 
-    def _judge(self, completion: str, answer: str) -> Verdict:
+    def _judge(self, extracted: str, answer: str) -> Verdict:
         worker = self._idle.get()
         try:
-            return worker.judge(completion, answer)
+            return worker.judge(extracted, answer)
         finally:
             self._idle.put(worker)
 
@@ -152,16 +153,19 @@ def _failed(verdict: Future[Verdict]) -> bool:
     return verdict.done() and (verdict.exception() is not None or verdict.result().outcome is Outcome.UNGRADED)
 
 
-def _integers(completion: str, answer: str) -> Verdict | None:
-    """The verdict where it needs no algebra: one box with an integer in it against an integer. Else None."""
-    if completion.count(_BOX) != 1 or not _INTEGER.fullmatch(answer):
+def _decided(verdict: Verdict) -> Future[Verdict]:
+    future: Future[Verdict] = Future()
+    future.set_result(verdict)
+    return future
+
+
+def _integers(extracted: str, answer: str) -> Verdict | None:
+    """The verdict where it needs no algebra: an integer against an integer. Else None."""
+    if not (_INTEGER.fullmatch(extracted) and _INTEGER.fullmatch(answer)):
         return None
-    match = _INTEGER_IN_BOX.search(completion)
-    if match is None:
-        return None
-    if int(match[1]) == int(answer):
-        return Verdict(Outcome.CORRECT, match[1], "equal")
-    return Verdict(Outcome.WRONG, match[1], "not equal")
+    if int(extracted) == int(answer):
+        return Verdict(Outcome.CORRECT, extracted, "equal")
+    return Verdict(Outcome.WRONG, extracted, "not equal")
 
 
 @cache

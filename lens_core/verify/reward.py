@@ -1,28 +1,31 @@
-"""The verifier as a TRL reward function."""
+"""A verifier as a TRL reward function."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from lens_core.verify.grader import default_grader
+from lens_core.verify.plugin import BUILT_IN, grader_for
 
 
-class MathReward:
+class VerifierReward:
     """1.0 right, 0.0 wrong, None ungraded, for each completion (a string, or a conversation's last message).
 
-    The data set needs a column `answer` with the gold answers.
+    The data set needs a column `answer` with the gold answers. `verifier` is a name that `find_verifier` knows.
     """
 
-    __name__ = "math_reward"  # TRL's name for the function in metrics
+    def __init__(self, verifier: str = BUILT_IN) -> None:
+        self._verifier = verifier
+        self.__name__ = "math_reward" if verifier == BUILT_IN else verifier.rpartition(":")[2]
+        # TRL's name for the function in metrics
 
     def __call__(self, completions: list[Any], answer: list[str], **_: Any) -> list[float | None]:
         texts = [completion if isinstance(completion, str) else completion[-1]["content"] for completion in completions]
-        verdicts = default_grader().grade_many(zip(texts, answer, strict=True))
+        verdicts = grader_for(self._verifier).grade_many(zip(texts, answer, strict=True))
         return [verdict.reward for verdict in verdicts]
 
     def prefetch(self, completion: str, answer: str, **_: Any) -> None:
         """Begin to grade one completion; the call for its batch then finds the verdict ready."""
-        default_grader().start(completion, answer)
+        grader_for(self._verifier).start(completion, answer)
 
 
-math_reward = MathReward()
+math_reward = VerifierReward()

@@ -1,8 +1,9 @@
 """Grading process: reads one JSON object a line from stdin, answers with one a line on stdout.
 
-math-verify guards itself with `signal.alarm`, which works only on a main thread and turns a hang into "wrong". Here
-the whole process is the guard: the kernel kills it when an answer's time is up, whatever Python or C code it is in,
-and a memory limit ends what would fill the machine. The parent sees which, and starts another.
+Python can neither stop its own regular expressions and big integers nor bound their memory, and `signal.alarm` in a
+library works on main threads only. Here the whole process is the guard: the kernel kills it when an answer's time is
+up, whatever Python or C code it is in, and a memory limit ends what would fill the machine. The parent sees which, and
+starts another.
 """
 
 from __future__ import annotations
@@ -10,29 +11,80 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import resource
 import signal
 import sys
+from functools import lru_cache
+from itertools import product
+
+from lens_core.verify import expression
+from lens_core.verify.equal import agree
+from lens_core.verify.extract import gold_answer, refine
+from lens_core.verify.normalise import normalise
+from lens_core.verify.structure import Expr, Node, TooComplexError, parse
 
 MEMORY_LIMIT_BYTES = 2 << 30
+_DECIMAL_COMMA = re.compile(r"-?(?:\d+,(?:\d{2}|\d{4,})|0,\d{2,}|\d{4,},\d+)")
+_THOUSANDS_OR_LIST = re.compile(r"-?\d{1,3}(?:,\d{3})+")
 
 
-def judge(completion: str, answer: str) -> dict[str, str | None]:
-    """Outcome, extracted answer and reason, by math-verify with its own time-outs off."""
-    from math_verify import parse, verify
+@lru_cache(4096)
+def readings(text: str) -> tuple[Node, ...]:
+    """What an answer can mean: `1,22` is a list of two, and 1.22 in much of Europe; `12,345` is a number or a list."""
+    text = refine(text)
+    bare = text.strip("$ \n.")
+    ways = [text]
+    if _DECIMAL_COMMA.fullmatch(bare):
+        ways.append(bare.replace(",", "."))
+    if _THOUSANDS_OR_LIST.fullmatch(bare):
+        ways.append(bare.replace(",", ", "))
+    return tuple(parse(normalise(way)) for way in ways)
 
-    gold = parse(answer if "$" in answer or "\\boxed" in answer else f"\\boxed{{{answer}}}", parsing_timeout=None)
-    if not gold:
-        return {"outcome": "ungraded", "extracted": None, "reason": f"the gold answer {answer!r} cannot be read"}
-    target = parse(completion, parsing_timeout=None, raise_on_error=True)
-    if not target:
-        return {"outcome": "wrong", "extracted": None, "reason": "no answer found"}
-    equal = verify(gold, target, timeout_seconds=None, raise_on_error=True)
-    return {
-        "outcome": "correct" if equal else "wrong",
-        "extracted": str(target[-1]),
-        "reason": "equal" if equal else "not equal",
-    }
+
+@lru_cache(4096)
+def _gold(answer: str) -> tuple[Node, ...]:
+    """The gold answer, read once for all completions of its problem."""
+    return readings(gold_answer(answer))
+
+
+def judge(extracted: str, answer: str) -> tuple[str, str]:
+    """Outcome and reason for an answer that was found in a completion, against the gold answer."""
+    try:
+        golds = _gold(answer)
+    except TooComplexError as error:
+        return "ungraded", f"the gold answer is {error}"
+    if golds[0] == Expr(""):
+        return "ungraded", f"the gold answer {answer!r} cannot be read"
+    try:
+        answers = readings(extracted)
+        if any(agree(gold, found) for gold, found in product(golds, answers)):
+            return "correct", "equal"
+    except expression.UnreadableError:
+        return _unreadable(golds[0], extracted)
+    except expression.TooLargeError:
+        return _too_large(golds[0], answers[0])
+    except (TooComplexError, RecursionError) as error:
+        return "ungraded", f"the answer is {error}" if isinstance(error, TooComplexError) else "nested too deeply"
+    return "wrong", "not equal"
+
+
+def _unreadable(gold: Node, extracted: str) -> tuple[str, str]:
+    """An answer that is no mathematics is wrong; where the gold answer is none, it cannot be told."""
+    if isinstance(gold, Expr):
+        try:
+            expression.read(gold.latex)
+        except (expression.UnreadableError, expression.TooLargeError):
+            return "ungraded", "not the same text, and the gold answer cannot be read as mathematics"
+    return "wrong", "the answer cannot be read as mathematics"
+
+
+def _too_large(gold: Node, answer: Node) -> tuple[str, str]:
+    """Towers of powers that are surely above the gold answer are wrong; other large values cannot be told."""
+    bound = expression.rational(gold.latex) if isinstance(gold, Expr) else None
+    if bound is not None and isinstance(answer, Expr) and expression.is_larger(answer.latex, bound):
+        return "wrong", "far larger than the gold answer"
+    return "ungraded", f"a value of more than {expression.MAX_DIGITS:,} digits"
 
 
 def main(timeout_s: float) -> None:
@@ -42,18 +94,18 @@ def main(timeout_s: float) -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it closes our stdin
     logging.disable(logging.CRITICAL)
-    judge("\\boxed{1}", "1")  # imports and first-use costs are not on an answer's clock
+    judge("\\frac{x^2}{2}", "\\frac{x}{2}")  # imports and first-use costs are not on an answer's clock
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
     print(json.dumps({"ready": True}), file=replies, flush=True)
     for line in sys.stdin:
         task = json.loads(line)
         signal.setitimer(signal.ITIMER_REAL, timeout_s)
         try:
-            reply = judge(task["completion"], task["answer"])
+            outcome, reason = judge(task["extracted"], task["answer"])
         except Exception as error:  # a crash of the grader is a verdict: UNGRADED, with its reason
-            reply = {"outcome": "ungraded", "extracted": None, "reason": f"the grader failed: {type(error).__name__}"}
+            outcome, reason = "ungraded", f"the grader failed: {type(error).__name__}"
         signal.setitimer(signal.ITIMER_REAL, 0)
-        print(json.dumps(reply), file=replies, flush=True)
+        print(json.dumps({"outcome": outcome, "reason": reason}), file=replies, flush=True)
 
 
 if __name__ == "__main__":

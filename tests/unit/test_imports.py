@@ -17,9 +17,9 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "lens_core.baselines": ({"objective"}, {"torch"}),
     "lens_core.passk": (set(), {"numpy", "scipy"}),
     "lens_core.progress": (set(), {"rich"}),
-    "lens_core.config": ({"errors", "baselines"}, {"pydantic", "yaml"}),
+    "lens_core.config": ({"errors", "baselines", "verify"}, {"pydantic", "yaml"}),
     "lens_core.data": ({"errors", "config", "progress"}, {"pydantic", "datasets", "pyarrow", "rensa"}),
-    "lens_core.verify": (set(), {"math_verify"}),
+    "lens_core.verify": (set(), {"latex2sympy2_extended", "sympy"}),
     "lens_core.rollout": ({"errors", "config"}, {"numpy", "torch", "transformers", "pydantic", "safetensors", "vllm"}),
     "lens_core.training": (
         {"errors", "config", "objective", "baselines", "data", "verify", "rollout"},

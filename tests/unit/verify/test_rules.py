@@ -1,0 +1,133 @@
+"""Single rules of the verifier, each against its neighbour that must be judged the other way."""
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lens_core.verify.expression import equal
+from lens_core.verify.extract import find_answer
+from lens_core.verify.normalise import normalise
+from lens_core.verify.structure import MAX_DEPTH, TooComplexError, parse
+from lens_core.verify.worker import judge
+
+
+@pytest.mark.parametrize(
+    ("completion", "answer"),
+    [
+        ("\\boxed{1}, then \\boxed{2}", "2"),
+        ("\\boxed{1} and \\boxed{2}", "1 , 2"),
+        ("\\boxed{1} but \\boxed{2}", "2"),
+        ("\\boxed{\\frac{1}{2}}", "\\frac{1}{2}"),
+        ("so \\boxed{12", None),  # cut off
+        ("\\boxed{3}. Wait: \\boxed{12", None),
+        ("so $\\boxed{\\frac{1}{2}$.", "\\frac{1}{2}"),  # a slip: the formula ends
+        ("\\boxed{4}\nThe final answer is 5.", "5"),
+        ("The final answer is 5, so \\boxed{4}", "4"),
+        ("the answer is 7", "7"),
+        ("the answer is $x$ or $y$", "$x$ or $y$"),
+        ("#### 42", "42"),
+        ("x = 3, y = 4, 5", "x = 3, y = 4, 5"),  # nothing but an answer
+        ("It is 3. It is 4, 5.", "4, 5"),  # the whole list
+        ("I do not know.", None),
+        ("", None),
+    ],
+)
+def test_find_answer_takes_the_last_commitment_whole(completion: str, answer: str | None) -> None:
+    assert find_answer(completion) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("\\dfrac12", "\\frac{1}{2}"),
+        ("1{,}234{,}567", "1234567"),
+        ("12\\,345", "12345"),
+        ("32, 349", "32, 349"),
+        ("(12,102)", "(12, 102)"),
+        ("3\\frac{1}{2}", "(3+\\frac{1}{2})"),
+        ("3\\frac{3}{2}", "3\\frac{3}{2}"),
+        ("3\\frac{x}{2}", "3\\frac{x}{2}"),
+        ("1.5e-3", "1.5\\cdot 10^{-3}"),
+        ("½", "\\frac{1}{2}"),
+        ("３−√2", "3-\\sqrt{2}"),
+        ("x²", "x^{2}"),
+        ("\\textbf{\\text{blue}}.", "\\text{blue}"),
+        ("\\mathbf{12}", "12"),
+        ("50 percent", "50\\%"),
+        ("\\$18", "18"),
+    ],
+)
+def test_normalise_spells_one_way(text: str, normal: str) -> None:
+    assert normalise(text) == normal
+
+
+@given(st.fractions(min_value=-(10**6), max_value=10**6), st.fractions(min_value=-(10**6), max_value=10**6))
+def test_fractions_are_equal_exactly_when_their_values_are(a: Fraction, b: Fraction) -> None:
+    latex = [f"\\frac{{{value.numerator}}}{{{value.denominator}}}" for value in (a, b)]
+    assert equal(*latex) == (a == b)
+
+
+@given(st.integers(1, 10**6), st.integers(2, 999), st.integers(1, 12))
+def test_decimal_stands_for_a_fraction_from_six_digits_on(above: int, below: int, places: int) -> None:
+    exact = Fraction(above, below)
+    cut = Fraction(int(exact * 10**places), 10**places)
+    text = f"{int(cut)}.{int((cut % 1) * 10**places):0{places}d}"
+    digits = len(text.replace(".", "").lstrip("0"))
+    rounded = exact.denominator != 1 and digits >= 6
+    assert equal(f"\\frac{{{above}}}{{{below}}}", text) == (cut == exact or rounded)
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [
+        ("\\frac{1}{2^{99}}", "\\frac{1}{2^{98}}"),
+        ("1", "1 + 10^{-40}\\sqrt{2}"),
+        ("2^{1000}\\sqrt{2}", "2^{1000}\\sqrt{2} + 1"),
+        ("\\sqrt{x^2}", "x"),
+        ("\\frac{29}{4}", "\\infty x"),
+        ("x(x-1)(x-2)", "x(x-1)(x-2) + 10^{-9}"),
+    ],
+)
+def test_values_that_floats_cannot_tell_apart_differ(gold: str, answer: str) -> None:
+    assert not equal(gold, answer)
+
+
+@pytest.mark.parametrize(
+    ("gold", "right", "wrong"),
+    [
+        ("50\\%", "0.5", "5"),
+        ("0.5", "50\\%", "0.5\\%"),
+        ("15\\text{ cm}", "15", "15\\text{ m}"),
+        ("[0,1)", "0 \\leq x < 1", "0 < x < 1"),
+        ("y = 2x+1", "4x - 2y + 2 = 0", "4x - 2y + 1 = 0"),
+        ("x > 2", "-x < -2", "-x > -2"),
+        ("204_5", "204", "204_6"),
+        ("(3,4)", "y=4, x=3", "y=3, x=4"),
+        ("\\{1,2\\}", "2, 1, 2", "(1,2)"),
+        ("2:3", "4:6", "3:2"),
+        ("12:30", "12:30", "6:15"),
+        ("1000,99", "1000.99", "100099"),
+        ("90^\\circ", "\\frac{\\pi}{2}", "1.570796"),
+    ],
+)
+def test_rule_accepts_and_refuses(gold: str, right: str, wrong: str) -> None:
+    assert judge(right, gold) == ("correct", "equal")
+    assert judge(wrong, gold)[0] == "wrong"
+
+
+@pytest.mark.parametrize("gold", ["3", "(0,1)", "\\{1,2,3\\}", "x=3", "\\text{Evelyn}", "C", "x^2", "\\sqrt{2}", "2:3"])
+@pytest.mark.parametrize("listed", ["1, 2, 3", "3 or 4", "\\{0,1,2,3\\}", "(0,1), 3", "x=3 or x=4", "A, B, C"])
+def test_list_of_candidates_is_right_only_as_a_list(gold: str, listed: str) -> None:
+    same = gold == "\\{1,2,3\\}" and listed == "1, 2, 3"
+    assert (judge(listed, gold)[0] == "correct") == same
+
+
+@given(st.integers(MAX_DEPTH + 1, 500), st.sampled_from(["(%s)", "{%s}", "\\sqrt{%s}", "2^{%s}", "[%s,1]"]))
+def test_nesting_is_refused_before_it_is_read(depth: int, shape: str) -> None:
+    text = "x"
+    for _ in range(depth):
+        text = shape % text
+    with pytest.raises(TooComplexError):
+        parse(normalise(text))
