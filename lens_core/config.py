@@ -488,7 +488,7 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     """
     tree = _read_tree(source)
     for override in overrides:
-        _override(tree, override)
+        override_value(tree, override)
     return parse(RunConfig, tree, str(source))
 
 
@@ -538,7 +538,7 @@ def describe(error: ValidationError) -> str:
     )
 
 
-def _override(tree: dict[str, Any], override: str) -> None:
+def override_value(tree: dict[str, Any], override: str) -> None:
     """Set `key.path=value` in `tree`; the value is read as YAML, so that `null` and `[1, 2]` mean what they say."""
     path, separator, value = override.partition("=")
     if not separator:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import util
@@ -36,6 +37,7 @@ def cluster(cpus: int | None = None) -> Iterator[None]:
         yield
         return
     address = os.environ.get("RAY_ADDRESS")
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         if address is None:
             ray.init(
@@ -55,6 +57,8 @@ def cluster(cpus: int | None = None) -> Iterator[None]:
     except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
         place = "on this machine" if address is None else f"at RAY_ADDRESS={address}"
         raise LensError(f"no Ray cluster {place}: {first_line(error)}") from error
+    if callable(on_sigterm):  # Ray has put a handler of its own in its place
+        signal.signal(signal.SIGTERM, on_sigterm)
     try:
         yield
     finally:

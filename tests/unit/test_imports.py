@@ -34,6 +34,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "lens_core.report": ({"passk", "evaluation"}, {"numpy", "matplotlib", "jinja2", "markupsafe", "optuna", "rich"}),
     "lens_core.integrations": ({"errors", "objective"}, {"torch", "verl"}),
     "lens_core.plan": ({"errors", "config"}, set()),
+    "lens_core.kube": ({"errors", "config"}, {"kubernetes", "pydantic", "requests", "tenacity", "urllib3", "yaml"}),
+    "lens_core.cli_kube": ({"errors", "kube"}, {"typer", "yaml"}),
     "lens_core.recipes": (set(), set()),
     "lens_core.stages": (
         {
@@ -81,6 +83,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "lens_core.cli": (
         {
+            "cli_kube",
             "errors",
             "config",
             "passk",
@@ -160,6 +163,7 @@ def test_rooms_import_only_what_they_may(path: Path) -> None:
         ("lens_core.objective", {"trl", "transformers", "mlflow", "kfp", "ray", "pydantic"}),
         ("lens_core.cli", {"torch", "trl", "transformers", "mlflow", "kfp", "pydantic", "matplotlib"}),
         ("lens_core.stages", {"trl", "transformers", "mlflow", "kfp", "matplotlib"}),
+        ("lens_core.kube.watchdog", {"torch", "pydantic", "kubernetes", "ray"}),
     ],
 )
 def test_imports_cost_only_what_they_need(module: str, heavy: set[str]) -> None:
