@@ -12,10 +12,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lens_core.config import SourceConfig, describe
+from lens_core.config import SourceConfig
 from lens_core.data.ladder import ladder
 from lens_core.data.problem import Problem
 from lens_core.errors import LensError, first_line
+from lens_core.sections import describe
 
 
 @dataclass(frozen=True)

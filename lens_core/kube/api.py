@@ -82,7 +82,7 @@ class Api:
         try:
             answer = Retrying(
                 stop=stop_after_delay(self._patience_s),
-                wait=wait_exponential_jitter(initial=0.2, max=10),
+                wait=wait_exponential_jitter(multiplier=0.2, max=10),
                 retry=self._passes,
                 reraise=True,
             )(lambda: request(self._client))
@@ -292,8 +292,9 @@ def _connect() -> tuple[ApiClient, str]:
             config.load_incluster_config(configuration)
             namespace = _NAMESPACE_FILE.read_text(encoding="utf-8").strip()
         else:
-            config.load_kube_config(client_configuration=configuration)
-            _, context = config.list_kube_config_contexts()
+            path = os.environ.get("KUBECONFIG")  # as it is now: the client remembers what it was when it was imported
+            config.load_kube_config(path, client_configuration=configuration)
+            _, context = config.list_kube_config_contexts(path)
             namespace = context["context"].get("namespace", "default")
     except (config.ConfigException, OSError) as error:
         raise LensError(f"no Kubernetes cluster to talk to: {first_line(error)}; set KUBECONFIG") from error

@@ -20,7 +20,7 @@ from typing import Any
 
 from lens_core.errors import LensError
 from lens_core.kube.api import Api, ApiError
-from lens_core.kube.lease import Holder
+from lens_core.kube.lease import RENEWALS, Holder
 from lens_core.kube.logs import DashboardLog, Log, OnLine, PodLog
 from lens_core.kube.rayjob import DIGEST, MANAGED_BY, Job, Owner, manifest, owned_by
 from lens_core.kube.rules import check
@@ -180,7 +180,7 @@ class _Launched:
                 return
             began = time.monotonic()
             version = rayjob["metadata"]["resourceVersion"]
-            yield from self._api.watch_job(job.namespace, job.name, version, clock.watch_s())
+            yield from self._api.watch_job(job.namespace, job.name, version, clock.watch_s)
             time.sleep(max(0.0, _MIN_WATCH_S - (time.monotonic() - began)))  # one that breaks off at once
 
     def remove(self) -> None:
@@ -218,6 +218,7 @@ class _Deadlines:
         cluster = job.cluster
         self._limits = {"queue_s": float(cluster.queue_s)}
         self._limits |= {name: getattr(cluster, name) + slack_s for name in ("pre_running_s", "active_s")}
+        self._watch_s = max(1, int(min(_WATCH_S, cluster.lease_s / RENEWALS, *self._limits.values())))
         self._name = job.name
         self._queued = self._active = self._starting = time.monotonic()
 
@@ -241,8 +242,10 @@ class _Deadlines:
         hint = "; is the KubeRay operator running, and does it watch this namespace?" if state.is_untouched else ""
         raise LensError(f"RayJob {self._name} exceeds {limit} of the cluster settings, last {state}{hint}")
 
+    @property
     def watch_s(self) -> int:
-        return max(1, min(_WATCH_S, int(min(self._limits.values()))))
+        """Until one of them may be over, or another launcher may have taken the job."""
+        return self._watch_s
 
 
 @contextmanager

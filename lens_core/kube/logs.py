@@ -50,12 +50,12 @@ class Log:
 
 
 class PodLog:
-    """Follows the log of the newest pod that a selector names, across dropped connections and from pod to pod."""
+    """Follows the logs of the pods that a selector names, one after the other, across dropped connections."""
 
     def __init__(self, api: Api, namespace: str, selector: str, log: Log) -> None:
         self._api, self._namespace, self._selector, self._log = api, namespace, selector, log
         self._finished: set[str] = set()
-        self._stamp, self._same_stamp = "", 0
+        self._reading, self._stamp, self._same_stamp = "", "", 0
 
     @contextmanager
     def followed(self) -> Iterator[None]:
@@ -88,12 +88,14 @@ class PodLog:
         pods = self._api.pods(self._namespace, self._selector)
         begun = [each for each in pods if each.status.phase in ("Running", "Succeeded", "Failed")]
         new = [each for each in begun if each.metadata.uid not in self._finished]
-        return max(new, key=lambda each: each.metadata.creation_timestamp, default=None)
+        return min(new, key=lambda each: each.metadata.creation_timestamp, default=None)
 
     def _read(self, pod: Any) -> bool:
         """Read on to where the log ends or the connection breaks; True when the pod has ended and all is read."""
         from urllib3.exceptions import HTTPError
 
+        if pod.metadata.uid != self._reading:
+            self._reading, self._stamp, self._same_stamp = pod.metadata.uid, "", 0
         had_ended = pod.status.phase != "Running"
         response = self._api.log_stream(self._namespace, pod.metadata.name, self._since_s(), _QUIET_S)
         to_skip, rest = self._same_stamp, b""
@@ -111,7 +113,6 @@ class PodLog:
             if rest:
                 self._take(rest.decode(errors="replace"), to_skip)
             self._finished.add(pod.metadata.uid)
-            self._stamp, self._same_stamp = "", 0
         return had_ended
 
     def _take(self, line: str, to_skip: int) -> int:
