@@ -82,7 +82,7 @@ class Api:
         try:
             answer = Retrying(
                 stop=stop_after_delay(self._patience_s),
-                wait=wait_exponential_jitter(multiplier=0.2, max=10),
+                wait=wait_exponential_jitter(multiplier=0.2, max=10, jitter=0.2),
                 retry=self._passes,
                 reraise=True,
             )(lambda: request(self._client))

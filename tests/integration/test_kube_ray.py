@@ -1,0 +1,194 @@
+"""RayJobs on a real Ray cluster: the launcher talks to an API server over HTTP, a small operator plays KubeRay."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lens_core.data.ladder import ladder
+from lens_core.data.problem import write_problems
+from lens_core.errors import LensError
+from lens_core.kube.api import Api
+from lens_core.kube.launcher import launch
+from lens_core.kube.rayjob import Job
+from lens_core.kube.settings import ClusterConfig
+from lens_core.kube.status import Phase
+from lens_core.training.metrics_file import read_metrics
+from tests.fakes import save_tiny_policy
+from tests.integration.kube_server import KubeServer
+from tests.integration.mini_operator import MiniOperator
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).resolve().parents[2]
+TOKEN = "a-token-of-this-test"
+
+
+CLUSTER = """
+import logging, sys, ray
+context = ray.init(address='local', num_cpus=2, include_dashboard=True, dashboard_port=0, logging_level=logging.ERROR)
+print(context.dashboard_url, flush=True)
+sys.stdin.read()
+"""
+"""In a process of its own, which reads its token as it starts."""
+
+
+@pytest.fixture(scope="module")
+def dashboard() -> Iterator[str]:
+    """Address of a Ray cluster with token authentication."""
+    environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", CLUSTER], text=True, env=environment, **pipes) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        yield f"http://{process.stdout.readline().strip()}"
+        process.stdin.close()
+        process.wait(timeout=30)
+
+
+@pytest.fixture
+def kube(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubeServer]:
+    with KubeServer(token="one").running() as server:
+        monkeypatch.setenv("KUBECONFIG", str(server.write_kubeconfig(tmp_path)))
+        yield server
+
+
+@pytest.fixture
+def operator(kube: KubeServer, dashboard: str, tmp_path: Path) -> Iterator[MiniOperator]:
+    environment = {
+        "KUBECONFIG": str(tmp_path / "kubeconfig"),
+        "PYTHONPATH": str(ROOT),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    with MiniOperator(kube, dashboard, TOKEN, environment).running() as running:
+        yield running
+
+
+def job(*command: str, **settings: Any) -> Job:
+    cluster = ClusterConfig.model_validate({"image": "lens:1", "lease_s": 4, **settings})
+    return Job("r", "train", 0, command, cluster, "lens")
+
+
+def python(code: str) -> tuple[str, ...]:
+    return ("python", "-c", code)
+
+
+RAY_TASK = """
+import ray
+ray.init(log_to_driver=False)
+@ray.remote
+def double(x):
+    return 2 * x
+print('the task says', ray.get(double.remote(21)), flush=True)
+"""
+
+
+def test_job_runs_on_ray_and_its_log_arrives(operator: MiniOperator) -> None:
+    lines: list[str] = []
+    state = launch(job(*python(RAY_TASK)), Api(), lines.append)
+    assert state.phase is Phase.SUCCEEDED
+    assert "the task says 42" in lines
+
+
+def test_log_comes_from_ray_where_no_pod_submits(operator: MiniOperator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
+    lines: list[str] = []
+    settings = {"submission": "HTTPMode", "token_secret": "t"}
+    launch(job(*python("print('one'); print('two')"), **settings), Api(), lines.append)
+    assert [line for line in lines if line in ("one", "two")] == ["one", "two"]
+
+
+def test_crash_is_told_with_its_last_words(operator: MiniOperator, kube: KubeServer) -> None:
+    with pytest.raises(LensError, match=r"AppFailed.*code 3.*its last lines: .*out of luck") as caught:
+        launch(job(*python("import sys; print('out of luck'); sys.exit(3)")), Api(), lambda line: None)
+    assert "Traceback" not in str(caught.value)
+    assert not [key for key in kube.objects if key[0] in ("rayjobs", "leases", "pods")]
+
+
+def test_job_that_is_stopped_elsewhere_is_no_success(operator: MiniOperator) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        launched = pool.submit(launch, job(*python("import time; time.sleep(60)")), Api(), lambda line: None)
+        name = operator.kube.wait_for_job()
+        operator.client.stop_job(operator.job_id(name))
+        with pytest.raises(LensError, match=r"stopped \(Complete, STOPPED\)"):
+            launched.result(timeout=50)
+
+
+def test_queued_job_starts_when_it_is_admitted(operator: MiniOperator, kube: KubeServer) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        launched = pool.submit(launch, job("true", queue="gpus"), Api(), lambda line: None)
+        name = kube.wait_for_job()
+        kube.wait_for(lambda: (kube.get("rayjobs", name) or {}).get("status") == {"jobDeploymentStatus": "Suspended"})
+        assert not launched.done()
+        Api().patch_job("lens", name, {"spec": {"suspend": False}})  # as Kueue does
+        assert launched.result(timeout=50).phase is Phase.SUCCEEDED
+
+
+def launch_command(folder: Path, *command: str) -> subprocess.Popen[str]:
+    (folder / "cluster.yaml").write_text(yaml.safe_dump({"image": "lens:1", "lease_s": 4, "grace_s": 30}))
+    arguments = ["--cluster", str(folder / "cluster.yaml"), "--run", "r", "--", *command]
+    return subprocess.Popen(
+        [sys.executable, "-m", "lens_core.cli", "k8s", "launch", *arguments], stdout=subprocess.PIPE, text=True
+    )
+
+
+GRACEFUL = """
+import pathlib, signal, sys, time
+def end(*_):
+    pathlib.Path(sys.argv[1]).write_text('ended in peace')
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+print('ready', flush=True)
+time.sleep(300)
+"""
+
+
+def test_terminated_launcher_ends_the_job(operator: MiniOperator, kube: KubeServer, tmp_path: Path) -> None:
+    process = launch_command(tmp_path, *python(GRACEFUL), str(tmp_path / "words"))
+    name = kube.wait_for_job()
+    kube.wait_for(lambda: any("ready" in line for line in kube.logs.get(f"{name}-0", [])), timeout_s=50)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=50)
+    assert process.returncode == 143
+    assert f"RayJob {name} and all that it owned are deleted" in output
+    assert (tmp_path / "words").read_text() == "ended in peace"
+
+
+def test_dead_launchers_training_writes_a_checkpoint_and_ends(
+    operator: MiniOperator, kube: KubeServer, tmp_path: Path
+) -> None:
+    """The dead man's switch: `kill -9` of the launcher, and nobody else is told."""
+    base = save_tiny_policy(tmp_path / "base")
+    problems = tmp_path / "problems.jsonl"
+    write_problems(ladder(4, seed=1), problems)
+    sizes = ["steps=100000", "prompts_per_step=2", "group_size=2", "max_new_tokens=4", "warmup_steps=0"]
+    settings = [f"train.{size}" for size in sizes]
+    settings += [f"data.train={{kind: problems, path: {problems}}}", "data.test_share=0.2", f"base={base}"]
+    command = ["lens", "train", "--resume", "-o", str(tmp_path / "policy"), "--home", str(tmp_path / "home"),
+               *(part for setting in settings for part in ("--set", setting))]  # fmt: skip
+    process = launch_command(tmp_path, *command)
+    name = kube.wait_for_job()
+    policy = tmp_path / "policy"
+    kube.wait_for(lambda: policy.exists() and len(read_metrics(policy)) > 2, timeout_s=50)
+    process.kill()
+    process.communicate()
+
+    def failed() -> bool:
+        return (kube.get("rayjobs", name) or {})["status"]["jobDeploymentStatus"] == "Failed"
+
+    kube.wait_for(failed, timeout_s=50)
+    rayjob = kube.get("rayjobs", name)
+    assert rayjob is not None
+    assert "75" in rayjob["status"]["message"]
+    log = "\n".join(kube.logs[f"{name}-0"])
+    assert f"the launcher is gone: Lease {name} not renewed for 4 s" in log
+    assert "was asked to stop, and did: go on with --resume" in log
+    (checkpoint,) = policy.glob("checkpoint-*")
+    assert f"checkpoint-{int(read_metrics(policy)[-1]['step'])}" == checkpoint.name
