@@ -31,6 +31,7 @@ class MiniOperator:
         self._url, self._environment = dashboard_url, environment
         self._logged: dict[str, int] = {}
         self._ended = threading.Event()
+        self._failure: Exception | None = None
         kube.operated = True
 
     @contextmanager
@@ -42,6 +43,8 @@ class MiniOperator:
         finally:
             self._ended.set()
             thread.join()
+            if self._failure is not None:
+                raise self._failure
 
     def job_id(self, name: str) -> str:
         """Of the Ray job, once it runs."""
@@ -56,7 +59,11 @@ class MiniOperator:
         while not self._ended.wait(0.1):
             names = [name for plural, _, name in list(self.kube.objects) if plural == "rayjobs"]
             for rayjob in filter(None, (self.kube.get("rayjobs", name) for name in names)):
-                self._reconcile(rayjob)
+                try:
+                    self._reconcile(rayjob)
+                except Exception as error:  # whoever waits for the job hears of it, and the test fails at its end
+                    self._failure = error
+                    self.kube.set_status(rayjob["metadata"]["name"], jobDeploymentStatus="Failed", message=repr(error))
 
     def _reconcile(self, rayjob: Manifest) -> None:
         name, spec, status = rayjob["metadata"]["name"], rayjob["spec"], rayjob.get("status", {})

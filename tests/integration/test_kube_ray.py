@@ -1,16 +1,22 @@
 """RayJobs on a real Ray cluster: the launcher talks to an API server over HTTP, a small operator plays KubeRay."""
 
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ray.job_submission import JobSubmissionClient
 
 from lens_core.data.ladder import ladder
 from lens_core.data.problem import write_problems
@@ -31,26 +37,46 @@ ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "a-token-of-this-test"
 
 
-CLUSTER = """
-import logging, sys, ray
-context = ray.init(address='local', num_cpus=2, include_dashboard=True, dashboard_port=0, logging_level=logging.ERROR)
-print(context.dashboard_url, flush=True)
-sys.stdin.read()
-"""
-"""In a process of its own, which reads its token as it starts."""
-
-
 @pytest.fixture(scope="module")
 def dashboard() -> Iterator[str]:
-    """Address of a Ray cluster with token authentication."""
+    """Address of a Ray cluster with token authentication, on ports of its own and in a process of its own."""
+    port, dashboard_port, agent_port, metrics_port = _free_ports(4)
+    folder = tempfile.mkdtemp(prefix="ray-")  # short, for the paths of sockets are limited
+    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=2",
+               f"--port={port}", f"--dashboard-port={dashboard_port}", f"--dashboard-agent-listen-port={agent_port}",
+               f"--metrics-export-port={metrics_port}", f"--temp-dir={folder}", "--disable-usage-stats",
+               "--object-store-memory=100000000"]  # fmt: skip
     environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", CLUSTER], text=True, env=environment, **pipes) as process:
-        assert process.stdout is not None
-        assert process.stdin is not None
-        yield f"http://{process.stdout.readline().strip()}"
-        process.stdin.close()
-        process.wait(timeout=30)
+    with open(f"{folder}/out", "w") as out, subprocess.Popen(command, env=environment, stdout=out, stderr=out) as ray:
+        try:
+            _wait_for_ray(f"http://127.0.0.1:{dashboard_port}", ray)
+            yield f"http://127.0.0.1:{dashboard_port}"
+        finally:
+            ray.terminate()
+            ray.wait(timeout=30)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _free_ports(number: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def _wait_for_ray(url: str, process: subprocess.Popen[bytes]) -> None:
+    """Until it takes jobs, which is a while after it answers."""
+    deadline = time.monotonic() + 100
+    while True:
+        assert process.poll() is None, "Ray did not start"
+        assert time.monotonic() < deadline, "Ray takes no jobs"
+        try:
+            client = JobSubmissionClient(url, headers={"Authorization": f"Bearer {TOKEN}"})
+            client.submit_job(entrypoint="true")
+            return
+        except (ConnectionError, RuntimeError):
+            time.sleep(0.5)
 
 
 @pytest.fixture
