@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ import pytest
 import yaml
 from ray.job_submission import JobSubmissionClient
 
-from lens_core.data.ladder import ladder
-from lens_core.data.problem import write_problems
+from lens_core import stages
+from lens_core.config import load_config
 from lens_core.errors import LensError
 from lens_core.kube.api import Api
 from lens_core.kube.launcher import launch
@@ -157,12 +157,16 @@ def test_queued_job_starts_when_it_is_admitted(operator: MiniOperator, kube: Kub
         assert launched.result(timeout=50).phase is Phase.SUCCEEDED
 
 
-def launch_command(folder: Path, *command: str) -> subprocess.Popen[str]:
-    (folder / "cluster.yaml").write_text(yaml.safe_dump({"image": "lens:1", "lease_s": 4, "grace_s": 30}))
-    arguments = ["--cluster", str(folder / "cluster.yaml"), "--run", "r", "--", *command]
-    return subprocess.Popen(
-        [sys.executable, "-m", "lens_core.cli", "k8s", "launch", *arguments], stdout=subprocess.PIPE, text=True
-    )
+@contextmanager
+def launch_command(folder: Path, *command: str) -> Iterator[subprocess.Popen[str]]:
+    """`lens k8s launch`; what is left of it at the end of the block is killed."""
+    (folder / "cluster.yaml").write_text(yaml.safe_dump({"image": "lens:1", "lease_s": 4, "grace_s": 60}))
+    line = [sys.executable, "-m", "lens_core.cli", "k8s", "launch", "--cluster", str(folder / "cluster.yaml")]
+    with subprocess.Popen([*line, "--run", "r", "--", *command], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 GRACEFUL = """
@@ -177,39 +181,48 @@ time.sleep(300)
 
 
 def test_terminated_launcher_ends_the_job(operator: MiniOperator, kube: KubeServer, tmp_path: Path) -> None:
-    process = launch_command(tmp_path, *python(GRACEFUL), str(tmp_path / "words"))
-    name = kube.wait_for_job()
-    kube.wait_for(lambda: any("ready" in line for line in kube.logs.get(f"{name}-0", [])), timeout_s=50)
-    process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=50)
+    with launch_command(tmp_path, *python(GRACEFUL), str(tmp_path / "words")) as process:
+        name = kube.wait_for_job()
+        kube.wait_for(lambda: any("ready" in line for line in kube.logs.get(f"{name}-0", [])), timeout_s=50)
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=50)
     assert process.returncode == 143
     assert f"RayJob {name} and all that it owned are deleted" in output
     assert (tmp_path / "words").read_text() == "ended in peace"
+
+
+TRAINING = """
+import sys
+from pathlib import Path
+from lens_core import stages
+from lens_core.config import load_config
+folder = Path(sys.argv[1])
+settings = load_config(folder / 'run.yaml')
+stages.train(settings, 'm', folder / 'data', folder / 'base', folder / 'policy', resume=True)
+"""
+"""As `lens train --resume` does, without MLflow."""
 
 
 def test_dead_launchers_training_writes_a_checkpoint_and_ends(
     operator: MiniOperator, kube: KubeServer, tmp_path: Path
 ) -> None:
     """The dead man's switch: `kill -9` of the launcher, and nobody else is told."""
-    base = save_tiny_policy(tmp_path / "base")
-    problems = tmp_path / "problems.jsonl"
-    write_problems(ladder(4, seed=1), problems)
-    sizes = ["steps=100000", "prompts_per_step=2", "group_size=2", "max_new_tokens=4", "warmup_steps=0"]
-    settings = [f"train.{size}" for size in sizes]
-    settings += [f"data.train={{kind: problems, path: {problems}}}", "data.test_share=0.2", f"base={base}"]
-    command = ["lens", "train", "--resume", "-o", str(tmp_path / "policy"), "--home", str(tmp_path / "home"),
-               *(part for setting in settings for part in ("--set", setting))]  # fmt: skip
-    process = launch_command(tmp_path, *command)
-    name = kube.wait_for_job()
+    save_tiny_policy(tmp_path / "base")
+    sizes = {"steps": 100_000, "prompts_per_step": 2, "group_size": 2, "max_new_tokens": 4, "warmup_steps": 0}
+    data = {"train": {"kind": "ladder", "per_level": 4}, "test": None}
+    run = {"extends": "demo", "methods": {"m": {"objective": "nsr"}}, "train": sizes, "data": data}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(run))
+    stages.prepare(load_config(tmp_path / "run.yaml"), tmp_path / "data")
     policy = tmp_path / "policy"
-    kube.wait_for(lambda: policy.exists() and len(read_metrics(policy)) > 2, timeout_s=50)
-    process.kill()
-    process.communicate()
+    with launch_command(tmp_path, *python(TRAINING), str(tmp_path)) as process:
+        name = kube.wait_for_job()
+        kube.wait_for(lambda: policy.exists() and len(read_metrics(policy)) > 2, timeout_s=100)
+        process.kill()
 
     def failed() -> bool:
         return (kube.get("rayjobs", name) or {})["status"]["jobDeploymentStatus"] == "Failed"
 
-    kube.wait_for(failed, timeout_s=50)
+    kube.wait_for(failed, timeout_s=100)
     rayjob = kube.get("rayjobs", name)
     assert rayjob is not None
     assert "75" in rayjob["status"]["message"]
