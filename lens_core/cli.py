@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.exceptions import TyperException
 
-from lens_core.errors import LensError
+from lens_core import cli_kube
+from lens_core.errors import LensError, StoppedError
 
 if TYPE_CHECKING:
     from lens_core.config import RunConfig
@@ -33,6 +34,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(base_app, name="base")
 app.add_typer(pipeline_app, name="pipeline")
 app.add_typer(recipe_app, name="recipe")
+app.add_typer(cli_kube.app, name="k8s")
 
 Config = Annotated[str, typer.Option("--config", "--recipe", "-c", help="Recipe name or YAML file.")]
 Overrides = Annotated[
@@ -446,6 +448,8 @@ def _relative(path: Path) -> str:
 
 _INTERRUPTED = 130
 """Typer's exit code after Ctrl-C, the shell's convention of 128 + SIGINT."""
+_STOPPED = 143
+"""The same with SIGTERM."""
 
 
 def main() -> None:
@@ -461,7 +465,8 @@ def main() -> None:
     except LensError as error:
         if debug:
             raise
-        sys.exit(_fail(str(error)))
+        code = _fail(str(error))
+        sys.exit(_STOPPED if isinstance(error, StoppedError) else code)
     if code == _INTERRUPTED:
         typer.echo("lens: interrupted; finished steps are kept, and the same command goes on from them", err=True)
     sys.exit(code)

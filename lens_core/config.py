@@ -10,25 +10,18 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from lens_core.baselines import check_parameters, find_estimator
 from lens_core.errors import LensError
+from lens_core.sections import Section, describe, override_value, parse, set_value
 from lens_core.verify.plugin import BUILT_IN, find_verifier
-
-T = TypeVar("T", bound=BaseModel)
 
 SHIPPED_BASE = "ladder-base"
 """Name of the base policy that the package ships."""
-
-
-class Section(BaseModel):
-    """A frozen part of the tree; unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def _known_verifier(name: str) -> str:
@@ -572,7 +565,7 @@ class RunConfig(Section):
         """
         tree = self.model_dump(mode="json")
         for path, value in values.items():
-            _set(tree, path, value)
+            set_value(tree, path, value)
         return parse(RunConfig, tree, self.name)
 
     def train_for(self, method: str) -> TrainConfig:
@@ -600,7 +593,7 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     """
     tree = _read_tree(source)
     for override in overrides:
-        _override(tree, override)
+        override_value(tree, override)
     return parse(RunConfig, tree, str(source))
 
 
@@ -631,41 +624,3 @@ def _merged(parent: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
         both = isinstance(value, dict) and isinstance(parent.get(key), dict) and key != "methods"
         merged[key] = _merged(parent[key], value) if both else value
     return merged
-
-
-def parse(model: type[T], value: Any, name: str) -> T:
-    """Validate plain data as `model`; `name` says in the error where the data came from."""
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        raise LensError(f"{name}: {describe(error)}") from error
-
-
-def describe(error: ValidationError) -> str:
-    """A validation error on one line: each key with what is wrong with its value."""
-    return "; ".join(
-        f"{'.'.join(map(str, item['loc'])) or 'configuration'}: {item['msg'].removeprefix('Value error, ')}"
-        + ("" if item["type"] in ("value_error", "missing") else f" (got {item['input']!r})")
-        for item in error.errors()
-    )
-
-
-def _override(tree: dict[str, Any], override: str) -> None:
-    """Set `key.path=value` in `tree`; the value is read as YAML, so that `null` and `[1, 2]` mean what they say."""
-    path, separator, value = override.partition("=")
-    if not separator:
-        raise LensError(f"override {override!r} must read key.path=value, for example train.steps=50")
-    try:
-        _set(tree, path.strip(), yaml.safe_load(value))
-    except yaml.YAMLError as error:
-        raise LensError(f"override {override!r}: the value is no valid YAML") from error
-
-
-def _set(tree: dict[str, Any], path: str, value: Any) -> None:
-    *parents, leaf = path.split(".")
-    for key in parents:
-        child = tree.setdefault(key, {})
-        if not isinstance(child, dict):
-            raise LensError(f"{path}: {key} holds a value, not further keys")
-        tree = child
-    tree[leaf] = value

@@ -26,7 +26,7 @@ from lens_core.data.prepare import prepare as prepare_data
 from lens_core.data.problem import Problem
 from lens_core.data.summary import SUMMARY_FILE, DataSummary, read_summary
 from lens_core.distributed.workers import Workers
-from lens_core.errors import LensError
+from lens_core.errors import LensError, StoppedError
 from lens_core.progress import Listener, Progress, ignore
 from lens_core.tracking import MetricsSender, StageRun, Tracking, end_parent, last_step, parent_run, stage_run
 
@@ -140,8 +140,10 @@ def train(
 
     Raises:
         LensError: if `output` holds an interrupted training and `resume` is False, or one of another configuration.
+        StoppedError: if SIGTERM asked it to end; it has written a checkpoint.
     """
     from lens_core.training.metrics_file import METRICS_FILE, read_metrics
+    from lens_core.training.stopping import STOP_FILE, stop_on_sigterm
 
     if method not in config.methods:
         raise LensError(f"the configuration has no method {method!r}; it has {', '.join(config.methods)}")
@@ -153,7 +155,8 @@ def train(
     earlier = _earlier_training(output, fingerprint, resume)
     if not is_main_process():  # of several that train together, one tells of it
         if not (output / TRAINING_FILE).exists():
-            _train(config, method, problems, base_policy, output, {}, lambda step, metrics: None)
+            with stop_on_sigterm(output):
+                _train(config, method, problems, base_policy, output, {}, lambda step, metrics: None)
         return output
     start = time.monotonic()
     with _tracked(tracking, stage, config, method, None if earlier is None else earlier["mlflow_run"]) as run:
@@ -167,7 +170,11 @@ def train(
             if not (output / TRAINING_FILE).exists():
                 watch = _Watch(stage, steps, output / VALIDATION_FILE, send, on_progress)
                 ray = None if workers is None else _OnRay(workers, _validation(config, data), watch.on_validation)
-                _train(config, method, problems, base_policy, output, state, watch.on_step, ray)
+                (output / STOP_FILE).unlink(missing_ok=True)
+                with stop_on_sigterm(output):
+                    _train(config, method, problems, base_policy, output, state, watch.on_step, ray)
+                if (output / STOP_FILE).exists():
+                    raise StoppedError(f"the training in {output} was asked to stop, and did: go on with --resume")
                 last = read_metrics(output)[-1]
                 spent = round(time.monotonic() - start, 1) if earlier is None else last["elapsed_s"]
                 taken = steps if config.train_for(method).max_tokens is None else int(last["step"])

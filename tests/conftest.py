@@ -15,13 +15,24 @@ os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"] = "false"
 for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "LENS_HOME", "KFP_ENDPOINT", "KFP_TOKEN"):
     os.environ.pop(name, None)
 
-_BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
+_SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real data sets: LENS_SHARED_DATA, or `shared/data` beside the checkout."""
-    folder = Path(os.environ.get("LENS_SHARED_DATA", _BESIDE))
+    folder = Path(os.environ.get("LENS_SHARED_DATA", _SHARED / "data"))
     if not folder.is_dir():
         pytest.skip("needs real data: set LENS_SHARED_DATA to a folder with gsm8k/, olympiadbench/ and grading/")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def crds() -> Path:
+    """Folder of KubeRay's CRDs: LENS_CRDS, or `shared/crds` beside the checkout."""
+    folder = Path(os.environ.get("LENS_CRDS", _SHARED / "crds"))
+    if not folder.is_dir():
+        pytest.skip(
+            "needs KubeRay's CRDs: set LENS_CRDS to a folder with ray.io_rayjobs.yaml and ray.io_rayclusters.yaml"
+        )
     return folder

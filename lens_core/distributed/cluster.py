@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,7 @@ def cluster(cpus: int | None = None) -> Iterator[None]:
         return
     address = os.environ.get("RAY_ADDRESS")
     warnings.filterwarnings("ignore", message="Ray Client connection timed out")  # said by our own error
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         if address is None:
             ray.init(
@@ -61,6 +63,8 @@ def cluster(cpus: int | None = None) -> Iterator[None]:
             f"no Ray cluster at RAY_ADDRESS={address}: {first_line(error)}; check that it runs, and RAY_AUTH_TOKEN or "
             "RAY_AUTH_TOKEN_PATH where it asks for a token"
         ) from error
+    if callable(on_sigterm):  # Ray has put a handler of its own in its place
+        signal.signal(signal.SIGTERM, on_sigterm)
     try:
         yield
     finally:

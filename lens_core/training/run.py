@@ -33,6 +33,7 @@ from lens_core.rollout.engine import Engine, best_device, encode_prompt, format_
 from lens_core.training.checkpoint import read_state, trained_steps
 from lens_core.training.metrics_file import METRICS_FILE, read_metrics
 from lens_core.training.rollouts import AsyncSampler
+from lens_core.training.stopping import STOP_FILE, StopWhenAsked
 from lens_core.training.trainer import LensTrainer
 from lens_core.verify.reward import VerifierReward
 
@@ -57,6 +58,7 @@ def train_policy(
     """Train `base` on `problems` and save policy and tokenizer into `output`, in Hugging Face format.
 
     `output/metrics.jsonl` gets a line for each logged step: `{"step": 10, "reward": 0.31, ...}`, finite numbers only.
+    A training that was asked to stop (lens_core.training.stopping) leaves a checkpoint, the request, and no policy.
 
     Args:
         resume_from: a checkpoint of the same configuration to continue from, step for step as if never interrupted.
@@ -74,13 +76,14 @@ def train_policy(
     output.mkdir(parents=True, exist_ok=True)
     longest = max(len(encode_prompt(problem.prompt, tokenizer, config.prompt)) for problem in problems)
     with _engine(config, base, longest) as engine:
+        stopping = StopWhenAsked()
         trainer = LensTrainer(
             model,
             reward_funcs=VerifierReward(config.verifier),
             args=grpo_config(config, output),
             train_dataset=dataset,
             processing_class=tokenizer,
-            callbacks=[_MetricsFile(output / METRICS_FILE, on_step), *callbacks],
+            callbacks=[_MetricsFile(output / METRICS_FILE, on_step), stopping, *callbacks],
             peft_config=_peft_config(config),
             estimator=partial(find_estimator(method.objective), **method.parameters),
             success_threshold=method.parameters.get("success_threshold", 0.0),
@@ -99,7 +102,10 @@ def train_policy(
             trainer._load_from_checkpoint(str(resume_from))  # `train` would take one more step before it looks
         else:
             trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
-    _save_policy(trainer, tokenizer, output)
+    if not stopping.stopped:
+        _save_policy(trainer, tokenizer, output)
+        if trainer.accelerator.is_main_process:
+            (output / STOP_FILE).unlink(missing_ok=True)
     return output
 
 

@@ -17,8 +17,9 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "lens_core.baselines": ({"objective"}, {"torch"}),
     "lens_core.passk": (set(), {"numpy", "scipy"}),
     "lens_core.progress": (set(), {"rich"}),
-    "lens_core.config": ({"errors", "baselines", "verify"}, {"pydantic", "yaml"}),
-    "lens_core.data": ({"errors", "config", "progress"}, {"pydantic", "datasets", "pyarrow", "rensa"}),
+    "lens_core.sections": ({"errors"}, {"pydantic", "yaml"}),
+    "lens_core.config": ({"errors", "sections", "baselines", "verify"}, {"pydantic", "yaml"}),
+    "lens_core.data": ({"errors", "sections", "config", "progress"}, {"pydantic", "datasets", "pyarrow", "rensa"}),
     "lens_core.verify": (set(), {"latex2sympy2_extended", "sympy"}),
     "lens_core.rollout": ({"errors", "config"}, {"numpy", "torch", "transformers", "pydantic", "safetensors", "vllm"}),
     "lens_core.training": (
@@ -37,6 +38,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "lens_core.integrations": ({"errors", "objective"}, {"torch", "verl"}),
     "lens_core.plan": ({"errors", "config"}, set()),
+    "lens_core.kube": ({"errors", "sections"}, {"kubernetes", "pydantic", "requests", "tenacity", "urllib3", "yaml"}),
+    "lens_core.cli_kube": ({"errors", "kube"}, {"typer", "yaml"}),
     "lens_core.recipes": (set(), set()),
     "lens_core.stages": (
         {
@@ -85,6 +88,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "lens_core.cli": (
         {
+            "cli_kube",
             "errors",
             "config",
             "passk",
@@ -164,6 +168,8 @@ def test_rooms_import_only_what_they_may(path: Path) -> None:
         ("lens_core.objective", {"trl", "transformers", "mlflow", "kfp", "ray", "pydantic"}),
         ("lens_core.cli", {"torch", "trl", "transformers", "mlflow", "kfp", "pydantic", "matplotlib"}),
         ("lens_core.stages", {"trl", "transformers", "mlflow", "kfp", "matplotlib"}),
+        ("lens_core.kube.watchdog", {"torch", "pydantic", "kubernetes", "ray"}),
+        ("lens_core.kube.settings", {"torch", "kubernetes"}),
     ],
 )
 def test_imports_cost_only_what_they_need(module: str, heavy: set[str]) -> None:

@@ -1,0 +1,195 @@
+"""Where a RayJob runs and with what: one frozen tree, apart from the run's configuration.
+
+What is trained does not depend on the cluster, so that the digest of a run stays the same when it moves to another one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import Field, field_validator, model_validator
+
+from lens_core.errors import LensError
+from lens_core.sections import Section, override_value, parse
+
+Quantity = Annotated[str, Field(pattern=r"^[1-9][0-9]*(\.[0-9]+)?(m|[kMGTP]|[KMGTP]i)?$")]
+"""As Kubernetes writes amounts: `500m`, `16Gi`."""
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
+"""Of a Kubernetes object."""
+
+
+class SecretKey(Section):
+    """One value of a Secret; pods read it there, and it never appears in a manifest."""
+
+    name: Name
+    key: str = Field(min_length=1)
+
+
+class Toleration(Section):
+    """Lets pods onto nodes with a taint, such as those with GPUs."""
+
+    key: str | None = None
+    """None: with `operator: Exists`, every taint."""
+    operator: Literal["Exists", "Equal"] = "Exists"
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """None: every effect."""
+
+
+class Volume(Section):
+    """A PersistentVolumeClaim, mounted into every pod of the job."""
+
+    claim: Name
+    path: str = Field(pattern=r"^/.+")
+    read_only: bool = False
+
+
+class NodeConfig(Section):
+    """One pod of Ray's: what it gets and where it may run."""
+
+    cpus: Quantity = "2"
+    memory: Quantity = "8Gi"
+    """Requested and also the limit: Ray's object store is sized by it."""
+    shared_memory: Quantity = "2Gi"
+    """Limit of /dev/shm, where Ray's object store lies; counts towards `memory`."""
+    scratch: Quantity = "20Gi"
+    """Limit of /tmp, the only other place that a pod can write to besides `volumes`."""
+    gpus: int = Field(0, ge=0)
+    gpu_product: str | None = None
+    """Label `nvidia.com/gpu.product` of the nodes, for example `NVIDIA-H100-80GB-HBM3`; None: any."""
+    node_selector: dict[str, str] = Field({})
+    tolerations: tuple[Toleration, ...] = ()
+    affinity: dict[str, Any] | None = None
+    """As in a pod's spec."""
+
+    @model_validator(mode="after")
+    def _product_needs_gpus(self) -> Self:
+        if self.gpu_product is not None and not self.gpus:
+            raise ValueError(f"gpu_product {self.gpu_product!r} needs gpus, the number of them in each pod")
+        return self
+
+
+class WorkersConfig(NodeConfig):
+    """Pods beside the head; with any, the head trains nothing itself."""
+
+    replicas: int = Field(1, ge=1)
+    max_replicas: int | None = Field(None, ge=1)
+    """More than `replicas`: Ray's autoscaler (v2) may go so far. None: a fixed number."""
+
+    @model_validator(mode="after")
+    def _most_are_not_fewer(self) -> Self:
+        if self.max_replicas is not None and self.max_replicas < self.replicas:
+            raise ValueError(f"max_replicas {self.max_replicas} is below replicas {self.replicas}")
+        return self
+
+    @property
+    def scales(self) -> bool:
+        return self.max_replicas is not None and self.max_replicas > self.replicas
+
+
+class ClusterConfig(Section):
+    """What a RayJob needs to know of the cluster that it runs on."""
+
+    namespace: Name | None = None
+    """None: the one of this pod, or of the kubeconfig's context."""
+    image: str = Field(min_length=1)
+    """Of all pods; carries this package with its `kube` and `ray` extras."""
+    image_pull_secrets: tuple[Name, ...] = ()
+    ray_version: str = Field("2.60.0", pattern=r"^\d+\.\d+\.\d+$")
+    """Of the image."""
+    service_account: Name = "lens-job"
+    """Of the head, whose watchdog reads a Lease, and with `max_replicas` of Ray's autoscaler."""
+    head: NodeConfig = NodeConfig()
+    workers: WorkersConfig | None = None
+    """None: the head trains by itself."""
+    volumes: tuple[Volume, ...] = ()
+    """Data, policies and checkpoints; every node must see them."""
+    env: dict[str, str] = Field({})
+    secrets: dict[str, SecretKey] = Field({})
+    """Environment variables whose values lie in Secrets."""
+    token_auth: bool = True
+    """Ray's own APIs ask for a token."""
+    token_secret: Name | None = None
+    """Secret with the token under `auth_token`; None: KubeRay makes one up for the job."""
+    queue: str | None = Field(None, pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+    """Kueue's LocalQueue; the job is created suspended and starts when it is admitted. None: it starts at once."""
+    submission: Literal["K8sJobMode", "HTTPMode"] = "K8sJobMode"
+    """Who hands the command to Ray: a pod of its own, or KubeRay. A sidecar (`SidecarMode`) would get no security
+    context from KubeRay and so be refused by restricted Pod Security."""
+    retries: int = Field(0, ge=0)
+    """A failed job is run again, on a new Ray cluster, up to so many times; give the command a `--resume`."""
+    queue_s: int = Field(604_800, ge=1)
+    """Longest wait in the queue."""
+    pre_running_s: int = Field(1_800, ge=1)
+    """Longest time from admission until Ray runs: nodes, images, pods."""
+    active_s: int = Field(172_800, ge=1)
+    """Longest time from admission to the end."""
+    keep_finished_s: int = Field(300, ge=0)
+    """The Ray cluster of a finished job lives on for so long."""
+    grace_s: int = Field(120, ge=1)
+    """Time for a last checkpoint, when the job is to end early."""
+    lease_s: int = Field(120, ge=3)
+    """A launcher that has not been heard of for so long is taken for dead, and its job checkpoints and ends."""
+    run_as: int = Field(1000, ge=1)
+    """User and group id in the pods."""
+
+    @field_validator("env")
+    @classmethod
+    def _no_secrets_in_the_open(cls, env: dict[str, str]) -> dict[str, str]:
+        for name in env:
+            if _SECRET.search(name):
+                raise ValueError(f"{name} looks like a secret: put it into a Secret and name that under secrets")
+        return env
+
+    @field_validator("env", "secrets")
+    @classmethod
+    def _variables_are_free(cls, variables: dict[str, Any]) -> dict[str, Any]:
+        for name in variables:
+            if name.startswith("LENS_JOB_") or name in _KUBERAYS:
+                raise ValueError(f"{name} is set by the launcher or by KubeRay: leave it out")
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+                raise ValueError(f"{name!r} is no name of an environment variable")
+        return variables
+
+    @model_validator(mode="after")
+    def _fields_go_together(self) -> Self:
+        twice = sorted(self.env.keys() & self.secrets.keys())
+        if twice:
+            raise ValueError(f"{twice[0]} stands in env and in secrets: keep one of them")
+        if self.token_secret is not None and not self.token_auth:
+            raise ValueError("token_secret belongs to token_auth: set that to true, or leave the Secret out")
+        if self.submission == "HTTPMode" and self.token_auth and self.token_secret is None:
+            raise ValueError("HTTPMode with token_auth needs token_secret: the launcher reads logs from Ray with it")
+        if self.queue is not None and self.workers is not None and self.workers.scales:
+            raise ValueError("queue and workers.max_replicas exclude each other: Kueue admits a fixed number of pods")
+        if self.pre_running_s > self.active_s:
+            raise ValueError(f"pre_running_s {self.pre_running_s} exceeds active_s {self.active_s}")
+        return self
+
+
+_SECRET = re.compile(r"PASSWORD|PASSWD|TOKEN|SECRET|ACCESS_KEY|API_KEY|PRIVATE_KEY|CREDENTIAL", re.IGNORECASE)
+_KUBERAYS = ("HOME", "RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_JOB_STOP_WAIT_TIME_S",
+             "RAY_enable_autoscaler_v2", "RAY_REDIS_ADDRESS", "REDIS_USERNAME", "REDIS_PASSWORD")  # fmt: skip
+
+
+def load_cluster(source: Path, overrides: Sequence[str] = ()) -> ClusterConfig:
+    """Read a YAML file, apply `key.path=value` overrides, and validate the whole.
+
+    Raises:
+        LensError: naming the file, key or value, with what is allowed.
+    """
+    try:
+        tree = yaml.safe_load(source.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LensError(f"{source} cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise LensError(f"{source} is no valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(tree, dict):
+        raise LensError(f"{source} must hold a mapping of cluster settings, such as image: and workers:")
+    for override in overrides:
+        override_value(tree, override)
+    return parse(ClusterConfig, tree, str(source))

@@ -1,0 +1,63 @@
+"""A training that is asked to end writes a checkpoint first, whoever asks: `kill`, Kubernetes, Ray or a watchdog.
+
+The request is a file in the training's folder, so that it reaches trainers on other nodes. All ranks go by what rank 0
+sees, and so stop after the same step.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+STOP_FILE = "stop-requested"
+
+
+@contextmanager
+def stop_on_sigterm(output: Path) -> Iterator[None]:
+    """Inside the block SIGTERM asks the training in `output` to stop; only where this is a main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: (output / STOP_FILE).touch())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class StopWhenAsked(TrainerCallback):
+    """Ends the training with a checkpoint, at the first logged step after the request.
+
+    Attributes:
+        stopped: whether it did.
+    """
+
+    def __init__(self) -> None:
+        self.stopped = False
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> TrainerControl:
+        # A resumed training averages its metrics from the last logged step on.
+        is_logged = state.global_step % args.logging_steps == 0
+        goes_on = state.global_step < state.max_steps and not control.should_training_stop
+        if is_logged and goes_on and _is_asked(Path(args.output_dir), args.device):
+            control.should_save = control.should_training_stop = self.stopped = True
+        return control
+
+
+def _is_asked(output: Path, device: torch.device) -> bool:
+    asked = (output / STOP_FILE).exists()
+    if distributed.is_available() and distributed.is_initialized():
+        flag = torch.tensor([asked], dtype=torch.uint8, device=device)
+        distributed.broadcast(flag, src=0)
+        asked = bool(flag.item())
+    return asked

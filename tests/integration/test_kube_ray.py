@@ -1,0 +1,233 @@
+"""RayJobs on a real Ray cluster: the launcher talks to an API server over HTTP, a small operator plays KubeRay."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ray.job_submission import JobSubmissionClient
+
+from lens_core import stages
+from lens_core.config import load_config
+from lens_core.errors import LensError
+from lens_core.kube.api import Api
+from lens_core.kube.launcher import launch
+from lens_core.kube.rayjob import Job
+from lens_core.kube.settings import ClusterConfig
+from lens_core.kube.status import Phase
+from lens_core.training.metrics_file import read_metrics
+from tests.fakes import save_tiny_policy
+from tests.integration.kube_server import KubeServer
+from tests.integration.mini_operator import MiniOperator
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).resolve().parents[2]
+TOKEN = "a-token-of-this-test"
+
+
+@pytest.fixture(scope="module")
+def dashboard() -> Iterator[str]:
+    """Address of a Ray cluster with token authentication, on ports of its own and in a process of its own."""
+    port, dashboard_port, agent_port, metrics_port = _free_ports(4)
+    folder = tempfile.mkdtemp(prefix="ray-")  # short, for the paths of sockets are limited
+    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=2",
+               f"--port={port}", f"--dashboard-port={dashboard_port}", f"--dashboard-agent-listen-port={agent_port}",
+               f"--metrics-export-port={metrics_port}", f"--temp-dir={folder}", "--disable-usage-stats",
+               "--object-store-memory=100000000"]  # fmt: skip
+    environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
+    with open(f"{folder}/out", "w") as out, subprocess.Popen(command, env=environment, stdout=out, stderr=out) as ray:
+        try:
+            _wait_for_ray(f"http://127.0.0.1:{dashboard_port}", ray)
+            yield f"http://127.0.0.1:{dashboard_port}"
+        finally:
+            ray.terminate()
+            ray.wait(timeout=30)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _free_ports(number: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def _wait_for_ray(url: str, process: subprocess.Popen[bytes]) -> None:
+    """Until it takes jobs, which is a while after it answers."""
+    deadline = time.monotonic() + 100
+    while True:
+        assert process.poll() is None, "Ray did not start"
+        assert time.monotonic() < deadline, "Ray takes no jobs"
+        try:
+            client = JobSubmissionClient(url, headers={"Authorization": f"Bearer {TOKEN}"})
+            client.submit_job(entrypoint="true")
+            return
+        except (ConnectionError, RuntimeError):
+            time.sleep(0.5)
+
+
+@pytest.fixture
+def kube(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubeServer]:
+    with KubeServer(token="one").running() as server:
+        monkeypatch.setenv("KUBECONFIG", str(server.write_kubeconfig(tmp_path)))
+        yield server
+
+
+@pytest.fixture
+def operator(kube: KubeServer, dashboard: str, tmp_path: Path) -> Iterator[MiniOperator]:
+    environment = {
+        "KUBECONFIG": str(tmp_path / "kubeconfig"),
+        "PYTHONPATH": str(ROOT),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    with MiniOperator(kube, dashboard, TOKEN, environment).running() as running:
+        yield running
+
+
+def job(*command: str, **settings: Any) -> Job:
+    cluster = ClusterConfig.model_validate({"image": "lens:1", "lease_s": 4, **settings})
+    return Job("r", "train", 0, command, cluster, "lens")
+
+
+def python(code: str) -> tuple[str, ...]:
+    return ("python", "-c", code)
+
+
+RAY_TASK = """
+import ray
+ray.init(log_to_driver=False)
+@ray.remote
+def double(x):
+    return 2 * x
+print('the task says', ray.get(double.remote(21)), flush=True)
+"""
+
+
+def test_job_runs_on_ray_and_its_log_arrives(operator: MiniOperator) -> None:
+    lines: list[str] = []
+    state = launch(job(*python(RAY_TASK)), Api(), lines.append)
+    assert state.phase is Phase.SUCCEEDED
+    assert "the task says 42" in lines
+
+
+def test_log_comes_from_ray_where_no_pod_submits(operator: MiniOperator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
+    lines: list[str] = []
+    settings = {"submission": "HTTPMode", "token_secret": "t"}
+    launch(job(*python("print('one'); print('two')"), **settings), Api(), lines.append)
+    assert [line for line in lines if line in ("one", "two")] == ["one", "two"]
+
+
+def test_crash_is_told_with_its_last_words(operator: MiniOperator, kube: KubeServer) -> None:
+    with pytest.raises(LensError, match=r"AppFailed.*code 3.*its last lines: .*out of luck") as caught:
+        launch(job(*python("import sys; print('out of luck'); sys.exit(3)")), Api(), lambda line: None)
+    assert "Traceback" not in str(caught.value)
+    assert not [key for key in kube.objects if key[0] in ("rayjobs", "leases", "pods")]
+
+
+def test_job_that_is_stopped_elsewhere_is_no_success(operator: MiniOperator) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        launched = pool.submit(launch, job(*python("import time; time.sleep(60)")), Api(), lambda line: None)
+        name = operator.kube.wait_for_job()
+        operator.client.stop_job(operator.job_id(name))
+        with pytest.raises(LensError, match=r"stopped \(Complete, STOPPED\)"):
+            launched.result(timeout=50)
+
+
+def test_queued_job_starts_when_it_is_admitted(operator: MiniOperator, kube: KubeServer) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        launched = pool.submit(launch, job("true", queue="gpus"), Api(), lambda line: None)
+        name = kube.wait_for_job()
+        kube.wait_for(lambda: (kube.get("rayjobs", name) or {}).get("status") == {"jobDeploymentStatus": "Suspended"})
+        assert not launched.done()
+        Api().patch_job("lens", name, {"spec": {"suspend": False}})  # as Kueue does
+        assert launched.result(timeout=50).phase is Phase.SUCCEEDED
+
+
+@contextmanager
+def launch_command(folder: Path, *command: str) -> Iterator[subprocess.Popen[str]]:
+    """`lens k8s launch`; what is left of it at the end of the block is killed."""
+    (folder / "cluster.yaml").write_text(yaml.safe_dump({"image": "lens:1", "lease_s": 4, "grace_s": 60}))
+    line = [sys.executable, "-m", "lens_core.cli", "k8s", "launch", "--cluster", str(folder / "cluster.yaml")]
+    with subprocess.Popen([*line, "--run", "r", "--", *command], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+GRACEFUL = """
+import pathlib, signal, sys, time
+def end(*_):
+    pathlib.Path(sys.argv[1]).write_text('ended in peace')
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+print('ready', flush=True)
+time.sleep(300)
+"""
+
+
+def test_terminated_launcher_ends_the_job(operator: MiniOperator, kube: KubeServer, tmp_path: Path) -> None:
+    with launch_command(tmp_path, *python(GRACEFUL), str(tmp_path / "words")) as process:
+        name = kube.wait_for_job()
+        kube.wait_for(lambda: any("ready" in line for line in kube.logs.get(f"{name}-0", [])), timeout_s=50)
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=50)
+    assert process.returncode == 143
+    assert f"RayJob {name} and all that it owned are deleted" in output
+    assert (tmp_path / "words").read_text() == "ended in peace"
+
+
+TRAINING = """
+import sys
+from pathlib import Path
+from lens_core import stages
+from lens_core.config import load_config
+folder = Path(sys.argv[1])
+settings = load_config(folder / 'run.yaml')
+stages.train(settings, 'm', folder / 'data', folder / 'base', folder / 'policy', resume=True)
+"""
+"""As `lens train --resume` does, without MLflow."""
+
+
+def test_dead_launchers_training_writes_a_checkpoint_and_ends(
+    operator: MiniOperator, kube: KubeServer, tmp_path: Path
+) -> None:
+    """The dead man's switch: `kill -9` of the launcher, and nobody else is told."""
+    save_tiny_policy(tmp_path / "base")
+    sizes = {"steps": 100_000, "prompts_per_step": 2, "group_size": 2, "max_new_tokens": 4, "warmup_steps": 0}
+    data = {"train": {"kind": "ladder", "per_level": 4}, "test": None}
+    run = {"extends": "demo", "methods": {"m": {"objective": "nsr"}}, "train": sizes, "data": data}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(run))
+    stages.prepare(load_config(tmp_path / "run.yaml"), tmp_path / "data")
+    policy = tmp_path / "policy"
+    with launch_command(tmp_path, *python(TRAINING), str(tmp_path)) as process:
+        name = kube.wait_for_job()
+        kube.wait_for(lambda: policy.exists() and len(read_metrics(policy)) > 2, timeout_s=100)
+        process.kill()
+
+    def failed() -> bool:
+        return (kube.get("rayjobs", name) or {})["status"]["jobDeploymentStatus"] == "Failed"
+
+    kube.wait_for(failed, timeout_s=100)
+    rayjob = kube.get("rayjobs", name)
+    assert rayjob is not None
+    assert "75" in rayjob["status"]["message"]
+    log = "\n".join(kube.logs[f"{name}-0"])
+    assert f"the launcher is gone: Lease {name} not renewed for 4 s" in log
+    assert "was asked to stop, and did: go on with --resume" in log
+    (checkpoint,) = policy.glob("checkpoint-*")
+    assert f"checkpoint-{int(read_metrics(policy)[-1]['step'])}" == checkpoint.name
