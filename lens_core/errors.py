@@ -8,6 +8,10 @@ class LensError(Exception):
     """
 
 
+class StoppedError(LensError):
+    """A run that was asked to end and can be resumed: SIGTERM's exit code, 143, instead of 2."""
+
+
 def first_line(error: BaseException) -> str:
     """What an exception of another library says, on one line; its type where it says nothing."""
     return next(iter(str(error).splitlines()), type(error).__name__)

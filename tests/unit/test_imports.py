@@ -30,8 +30,18 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"errors", "config", "passk", "data", "rollout", "training", "evaluation"},
         {"ray", "torch", "transformers", "safetensors"},
     ),
-    "lens_core.tracking": ({"errors"}, {"mlflow", "requests", "tenacity"}),
-    "lens_core.report": ({"passk", "evaluation"}, {"numpy", "matplotlib", "jinja2", "markupsafe", "optuna", "rich"}),
+    "lens_core.tracking": ({"errors"}, {"mlflow", "psutil", "requests", "tenacity"}),
+    "lens_core.report": (
+        {"passk", "evaluation", "tracking", "doctor"},
+        {"numpy", "matplotlib", "jinja2", "markupsafe", "optuna", "rich", "huggingface_hub"},
+    ),
+    "lens_core.doctor": ({"errors", "tracking"}, {"packaging", "psutil", "requests", "torch"}),
+    "lens_core.registration": ({"errors", "config", "evaluation", "report", "stages", "tracking"}, set()),
+    "lens_core.cli_options": (set(), {"typer"}),
+    "lens_core.cli_runs": (
+        {"errors", "config", "registration", "report", "doctor", "tracking", "cli_options"},
+        {"typer"},
+    ),
     "lens_core.integrations": ({"errors", "objective"}, {"torch", "verl"}),
     "lens_core.plan": ({"errors", "config"}, set()),
     "lens_core.recipes": (set(), set()),
@@ -81,6 +91,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "lens_core.cli": (
         {
+            "cli_options",
+            "cli_runs",
             "errors",
             "config",
             "passk",
