@@ -60,9 +60,8 @@ def register(
     tracking = Tracking(store_at(home) if tracking_uri is None else tracking_uri, settings.name)
     folder = evaluation / "registration" if output is None else output
     if weights is WeightsChoice.upload:
-        typer.echo(
-            f"{policy_bytes(policy) / 1e9:.2f} GB of weights go to MLflow's artifact store if the gate is passed"
-        )
+        size = policy_bytes(policy) / 1e6
+        typer.echo(f"{size:,.1f} MB of weights go to MLflow's artifact store if the gate is passed")
     with whole_run(tracking):
         found = register_policy(
             settings, policy, evaluation, folder, tracking, name, weights.value, k, licence, against

@@ -64,7 +64,7 @@ def _packages(name: str, extra: str | None) -> Check:
     wanted = _requirements(metadata.requires("lens-grpo"), extra)
     faults = [fault for fault in map(_fault, wanted) if fault is not None]
     if not faults:
-        return Check(name, "ok", ", ".join(f"{each.name} {metadata.version(each.name)}" for each in wanted[:6]))
+        return Check(name, "ok", ", ".join(f"{each.name} {_version(each.name)}" for each in wanted[:6]))
     if extra is not None and not any(_version(each.name) for each in wanted):
         return Check(name, "missing", "not installed", f"pip install 'lens-grpo[{extra}]'")
     target = "lens-grpo" if extra is None else f"lens-grpo[{extra}]"
@@ -91,10 +91,13 @@ def _fault(wanted: Requirement) -> str | None:
 
 
 def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+    """Of the package, or of its build for CPUs."""
+    for name in (package, f"{package}-cpu"):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
 
 
 def _gpu() -> Check:

@@ -24,12 +24,14 @@ from lens_core.tracking import (
     Weights,
     champion_of,
     log_counts,
+    origin_of,
     policy_files,
     register_champion,
     use_policy,
 )
 
 CARD_FILE, REGISTRATION_FILE = "README.md", "registration.json"
+_DATA_TAG = "data.train.sha256"
 
 
 def register(
@@ -68,7 +70,9 @@ def register(
         assert run is not None
         champion = champion_of(run, registered) if against is None else _evaluated(against)
         passed = None if champion is None else _compare(champion, report, counts, k, config.evaluation.seed, registered)
-        card = model_card(registered, report, policy, weights, licence, _facts(config, report, passed))
+        trained = origin_of(run, stages.made_by(policy))
+        facts = _facts(config, report, passed, trained)
+        card = model_card(registered, report, policy, weights, licence, facts)
         found: dict[str, Any] = {"model": registered, "version": None, "gate": None}
         if passed is not None:
             found["gate"] = {**asdict(passed), "passed": passed.passed}
@@ -144,14 +148,16 @@ def _gain(passed: Gate) -> str:
     )
 
 
-def _facts(config: RunConfig, report: PassKReport, passed: Gate | None) -> dict[str, str]:
+def _facts(config: RunConfig, report: PassKReport, passed: Gate | None, trained: Mapping[str, str]) -> dict[str, str]:
+    """For the card. What the training's run says of itself, its tags, counts more than the configuration given now."""
     method = config.methods.get(report.model)
+    sources = "; ".join(" ".join(filter(None, [source.kind, source.path])) for source in config.data.train)
     parameters = "" if method is None else ", ".join(f"{key} {value}" for key, value in method.parameters.items())
     return {
-        "base": config.base,
-        "config": f"{config.name}, SHA-256 `{config.digest()}`",
+        "base": trained.get("lens.model", config.base),
+        "config": f"{config.name}, SHA-256 `{trained.get(stages.CONFIG_TAG, config.digest())}`",
         "method": report.model + (f" ({method.objective}; {parameters})" if method is not None and parameters else ""),
-        "data": "; ".join(" ".join(filter(None, [source.kind, source.path])) for source in config.data.train),
+        "data": sources + (f", SHA-256 `{trained[_DATA_TAG]}`" if _DATA_TAG in trained else ""),
         "gain": "The first of its name: there was no champion to beat." if passed is None else f"{_gain(passed)}.",
     }
 

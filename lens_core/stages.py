@@ -55,7 +55,7 @@ VALIDATION_FILE = "validation.jsonl"
 """In a training's folder: what its checkpoints reached on held-out problems."""
 COMPARISON_FILE, RUN_FILE, DESIGN_FILE = "comparison.json", "run.json", "design.json"
 _SAMPLE_PROBLEMS = 5
-_CONFIG_TAG, _OUTPUT_TAG = "lens.config_sha256", "lens.output"
+CONFIG_TAG, _OUTPUT_TAG = "lens.config_sha256", "lens.output"
 
 
 def claim(config: RunConfig, output: Path) -> None:
@@ -361,7 +361,7 @@ def _interrupted(tracking: Tracking | None, stage: str, config: RunConfig, outpu
     """Id of the MLflow run of an earlier attempt at the same, which the next one goes on in."""
     if tracking is None:
         return None
-    tags = {_OUTPUT_TAG: output.absolute().as_uri(), _CONFIG_TAG: config.digest()}
+    tags = {_OUTPUT_TAG: output.absolute().as_uri(), CONFIG_TAG: config.digest()}
     return unfinished_run(tracking, stage, tags)
 
 
@@ -457,7 +457,7 @@ def tracked(
         run.params(
             config.model_dump(mode="json") if method is None else {"method": method, **config.model_dump(mode="json")}
         )
-        run.tags({_CONFIG_TAG: config.digest(), "lens.model": config.base, "lens.config": config.name})
+        run.tags({CONFIG_TAG: config.digest(), "lens.model": config.base, "lens.config": config.name})
         if method is not None:
             run.tags({"lens.method": method})
         yield run

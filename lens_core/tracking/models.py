@@ -74,6 +74,20 @@ def use_policy(run: StageRun, name: str, policy: Path, source_run: str | None) -
     return found
 
 
+def origin_of(run: StageRun, source_run: str | None) -> dict[str, str]:
+    """Tags of the run that a policy was trained in; nothing where the store of `run` does not have it."""
+    from mlflow.exceptions import MlflowException
+
+    if source_run is None:
+        return {}
+    try:
+        return dict(run.client.get_run(source_run).data.tags)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return {}
+        raise
+
+
 def _step(step: int | None) -> str:
     return "last" if step is None else str(step)
 
@@ -138,11 +152,11 @@ def register_champion(
         client.log_model_artifact(model, str(path))
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name, description=f"Policies of {name}; the alias `{CHAMPION}` is the best.")
-    source_run = client.get_logged_model(model).source_run_id
+    logged = client.get_logged_model(model)
     version = client.create_model_version(
         name,
-        f"models:/{model}",
-        run_id=source_run,
+        logged.artifact_location,  # `models:/ID` would be looked up in the process's store and not in the client's
+        run_id=logged.source_run_id,
         tags={**tags, _EVALUATION_TAG: run.run_id, WEIGHTS_TAG: _place(name, policy, weights)},
         description=card.split("---\n", 2)[-1].strip(),  # without the card's metadata, which the UI would print
         model_id=model,

@@ -17,7 +17,8 @@ def origin_tags() -> dict[str, str]:
     """Tags that say what ran: user, source and git commit as MLflow's UI shows them, our version, dirty flag, image."""
     from mlflow.tracking.context.registry import resolve_tags
 
-    tags = {"lens.version": metadata.version("lens-grpo"), **_code(), **process_tag()}
+    version = metadata.version("lens-grpo")
+    tags = {"mlflow.source.name": "lens-grpo", "lens.version": version, **_code(), **process_tag()}
     if "LENS_IMAGE" in os.environ:
         tags["lens.image"] = os.environ["LENS_IMAGE"]
     return dict(resolve_tags(tags))
@@ -49,7 +50,7 @@ def process_tag() -> dict[str, str]:
 def host() -> str:
     """This machine, or this container of it: process ids mean something here and nowhere else."""
     namespace = Path("/proc/self/ns/pid")
-    return socket.gethostname() + (f"/{namespace.readlink()}" if namespace.exists() else "")
+    return socket.gethostname() + (f"-{namespace.stat().st_ino}" if namespace.exists() else "")
 
 
 @cache
