@@ -72,6 +72,7 @@ def open_store(uri: str) -> MlflowClient:
     """
     from mlflow import MlflowClient
 
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout belongs to our commands
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # a new database announces each of its migrations
     check_reachable(uri)
     if uri.startswith(_SQLITE):

@@ -1,4 +1,4 @@
-"""A team's MLflow: PostgreSQL, an S3 server, basic authentication. Everything is real and lives in a folder of its own."""
+"""A team's MLflow: PostgreSQL, an S3 server, basic authentication; all real, each in a folder of its own."""
 
 import os
 import pwd
@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,7 +27,6 @@ pytestmark = pytest.mark.integration
 
 USER, PASSWORD = "team", "a long password"
 BUCKET = "lens"
-NOBODY = "nobody"
 
 
 @dataclass(frozen=True)
@@ -44,31 +44,30 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """URI of a database on a PostgreSQL server of our own."""
     binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not binaries:
         pytest.skip("needs PostgreSQL: apt-get install postgresql")
-    folder, port = tmp_path_factory.mktemp("postgres"), free_port()
-    as_user: dict[str, Any] = {}
-    if os.getuid() == 0:  # PostgreSQL refuses to run as root
-        nobody = pwd.getpwnam(NOBODY)
-        as_user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-        os.chown(folder, nobody.pw_uid, nobody.pw_gid)
-        for parent in (folder, *folder.parents[:3]):  # pytest's folders are closed to other users
-            parent.chmod(parent.stat().st_mode | 0o011)
+    with tempfile.TemporaryDirectory(prefix="lens-postgres-") as folder:  # pytest's are closed to other users
+        as_user: dict[str, Any] = {}
+        if os.getuid() == 0:  # PostgreSQL refuses to run as root
+            nobody = pwd.getpwnam("nobody")
+            as_user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+            os.chown(folder, nobody.pw_uid, nobody.pw_gid)
 
-    def run(program: str, *arguments: str) -> None:
-        subprocess.run([binaries[-1] / program, *arguments], check=True, capture_output=True, cwd=folder, **as_user)
+        def run(program: str, *arguments: str) -> None:
+            command = [binaries[-1] / program, "--pgdata", f"{folder}/data", *arguments]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, **as_user)
 
-    data = str(folder / "data")
-    run("initdb", "--pgdata", data, "--username", "lens", "--auth", "trust", "--no-sync")
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-    run("pg_ctl", "--pgdata", data, "--log", str(folder / "log"), "--wait", "--options", options, "start")
-    try:
-        yield f"postgresql+psycopg://lens@127.0.0.1:{port}/postgres"
-    finally:
-        run("pg_ctl", "--pgdata", data, "--mode", "immediate", "stop")
+        port = free_port()
+        run("initdb", "--username", "lens", "--auth", "trust", "--no-sync")
+        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+        run("pg_ctl", "--log", f"{folder}/log", "--wait", "--options", options, "start")
+        try:
+            yield f"postgresql+psycopg://lens@127.0.0.1:{port}/postgres"
+        finally:
+            run("pg_ctl", "--mode", "immediate", "stop")
 
 
 @pytest.fixture(scope="module")
@@ -153,10 +152,11 @@ def test_runs_reach_postgres_and_their_artifacts_s3(signed_in: Team, tmp_path: P
 def test_wrong_password_is_one_line_with_the_remedy(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", USER)
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "wrong")
-    with pytest.raises(LensError, match="set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD") as raised:
-        with stage_run(Tracking(team.uri, "team"), "train"):
-            pass
-    assert "\n" not in str(raised.value)
+    with (
+        pytest.raises(LensError, match="set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"),
+        stage_run(Tracking(team.uri, "team"), "train"),
+    ):
+        pass
 
 
 def test_run_that_kubeflow_opened_is_joined_and_left_running(signed_in: Team, monkeypatch: pytest.MonkeyPatch) -> None:
