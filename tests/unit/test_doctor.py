@@ -71,7 +71,5 @@ def test_doctor_calls_an_extra_missing_and_not_broken(monkeypatch: pytest.Monkey
 def test_doctor_names_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_DISK_GB", 10**9)
     found = doctor._disk(tmp_path / "not" / "there")
-    assert (found.status, found.remedy) == (
-        "broken",
-        "make room for 1000000000 GB, or choose another --home (LENS_HOME)",
-    )
+    assert found.status == "broken"
+    assert found.remedy == "make room for 1000000000 GB, or choose another --home (LENS_HOME)"
