@@ -158,11 +158,16 @@ def register_champion(
         logged.artifact_location,  # `models:/ID` would be looked up in the process's store and not in the client's
         run_id=logged.source_run_id,
         tags={**tags, _EVALUATION_TAG: run.run_id, WEIGHTS_TAG: _place(name, policy, weights)},
-        description=card.split("---\n", 2)[-1].strip(),  # without the card's metadata, which the UI would print
+        description=_description(card),
         model_id=model,
     )
     client.set_registered_model_alias(name, CHAMPION, version.version)
     return str(version.version)
+
+
+def _description(card: str) -> str:
+    """The card without its metadata, which the UI would print, and with room in tables, which the UI gives them none."""
+    return card.split("---\n", 2)[-1].strip().replace(" | ", " | &ensp;")
 
 
 def policy_files(policy: Path) -> list[Path]:
