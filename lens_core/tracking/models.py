@@ -166,7 +166,7 @@ def register_champion(
 
 
 def _description(card: str) -> str:
-    """The card without its metadata, which the UI would print, and with room in tables, which the UI gives them none."""
+    """The card without its metadata, which the UI would print, and with room in tables, where the UI leaves none."""
     return card.split("---\n", 2)[-1].strip().replace(" | ", " | &ensp;")
 
 

@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -266,18 +266,28 @@ def _end_early(run: StageRun, tracking: Tracking, status: Status) -> None:
 
 
 def _sigterm_interrupts() -> Any:
-    """A context in which SIGTERM acts as Ctrl-C does, where nobody has decided otherwise."""
+    """A context in which SIGTERM acts as Ctrl-C does, on child processes too, where nobody has decided otherwise."""
     free = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     return _sigterm_as_sigint() if free and threading.current_thread() is threading.main_thread() else nullcontext()
 
 
 @contextmanager
 def _sigterm_as_sigint() -> Iterator[None]:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _pass_on_and_interrupt)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _pass_on_and_interrupt(*_: Any) -> None:
+    """What a terminal does on Ctrl-C: a pipeline's steps are processes that would otherwise be waited for."""
+    import psutil
+
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            child.terminate()
+    raise KeyboardInterrupt
 
 
 def _joined(client: MlflowClient, tracking: Tracking) -> StageRun | None:
