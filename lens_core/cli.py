@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.exceptions import TyperException
 
-from lens_core import cli_kube
+from lens_core import cli_kube, cli_runs
+from lens_core.cli_options import DEFAULT_HOME, Config, DataFolder, Home, Output, Overrides, TrackingUri, store_at
 from lens_core.errors import LensError, StoppedError
 
 if TYPE_CHECKING:
@@ -35,20 +36,7 @@ app.add_typer(base_app, name="base")
 app.add_typer(pipeline_app, name="pipeline")
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(cli_kube.app, name="k8s")
-
-Config = Annotated[str, typer.Option("--config", "--recipe", "-c", help="Recipe name or YAML file.")]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", "-s", help="Override a value, e.g. train.steps=20. Repeatable.")
-]
-Home = Annotated[Path, typer.Option(envvar="LENS_HOME", help="Folder of MLflow's database, artifacts and caches.")]
-TrackingUri = Annotated[
-    str | None,
-    typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow server; default: an SQLite database in --home."),
-]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")]
-DataFolder = Annotated[Path, typer.Option(help="Folder made by `lens data prepare`.")]
-
-DEFAULT_HOME = Path(".lens")
+app.add_typer(cli_runs.app)
 
 
 def _print_version(wanted: bool) -> None:
@@ -424,7 +412,7 @@ def _load(config: str, overrides: list[str] | None) -> RunConfig:
 
 
 def _tracking_uri(given: str | None, home: Path) -> str:
-    return f"sqlite:///{(home / 'mlflow.db').absolute()}" if given is None else given
+    return store_at(home) if given is None else given
 
 
 def _print_result(run: LocalRun, tracking_uri: str) -> None:

@@ -360,6 +360,8 @@ class EvaluationConfig(Section):
     verifier: Verifier = BUILT_IN
     """What grades the completions; the same as `train.verifier`."""
     seed: int = Field(0, ge=0)
+    traces: int = Field(50, ge=0)
+    """Answers, drawn at random by `seed`, that are kept in MLflow as traces to read."""
 
     @model_validator(mode="after")
     def _ks_fit_n(self) -> Self:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import shutil
 import time
 import warnings
@@ -28,11 +29,25 @@ from lens_core.data.summary import SUMMARY_FILE, DataSummary, read_summary
 from lens_core.distributed.workers import Workers
 from lens_core.errors import LensError, StoppedError
 from lens_core.progress import Listener, Progress, ignore
-from lens_core.tracking import MetricsSender, StageRun, Tracking, end_parent, last_step, parent_run, stage_run
+from lens_core.tracking import (
+    AnswerTrace,
+    MetricsSender,
+    StageRun,
+    Tracking,
+    end_parent,
+    last_step,
+    log_policy,
+    log_traces,
+    parent_run,
+    stage_run,
+    unfinished_run,
+    use_policy,
+)
 
 if TYPE_CHECKING:
     from lens_core.data.collect import CountTokens
     from lens_core.distributed.validation import Validation
+    from lens_core.evaluation.records import ProblemResult
     from lens_core.training.run import OnStep
 
 BASE = "base"
@@ -42,6 +57,7 @@ VALIDATION_FILE = "validation.jsonl"
 """In a training's folder: what its checkpoints reached on held-out problems."""
 COMPARISON_FILE, RUN_FILE, DESIGN_FILE = "comparison.json", "run.json", "design.json"
 _SAMPLE_PROBLEMS = 5
+CONFIG_TAG, _OUTPUT_TAG = "lens.config_sha256", "lens.output"
 
 
 def claim(config: RunConfig, output: Path) -> None:
@@ -61,14 +77,14 @@ def prepare(config: RunConfig, output: Path, tracking: Tracking | None = None, o
     """Write the run's problems, `data.json` and `data_card.html` into `output`."""
     from lens_core.report.data_card import CARD_FILE, render_card
 
-    with _tracked(tracking, "prepare", config) as run:
+    with tracked(tracking, "prepare", config) as run:
         on_progress(Progress("prepare", 0, 100, ""))
         summary = prepare_data(config.data, output, _token_counter(config), on_progress)
         render_card(output, f"Data of {config.name}")
         if run is not None:
             run.metrics({key: value for key, value in summary if isinstance(value, int)})
-            run.dataset(in_either_form(output / TRAIN_FILE), summary.train_digest, "train")
-            run.dataset(in_either_form(output / TEST_FILE), summary.test_digest, "test")
+            run.dataset(in_either_form(output / TRAIN_FILE), summary.train_digest, "train", summary.train)
+            run.dataset(in_either_form(output / TEST_FILE), summary.test_digest, "test", summary.test)
             for name in (BAD_ROWS_FILE, REMOVED_FILE, CARD_FILE):
                 if (output / name).exists():
                     run.artifact(output / name)
@@ -159,13 +175,14 @@ def train(
                 _train(config, method, problems, base_policy, output, {}, lambda step, metrics: None)
         return output
     start = time.monotonic()
-    with _tracked(tracking, stage, config, method, None if earlier is None else earlier["mlflow_run"]) as run:
+    with tracked(tracking, stage, config, method, None if earlier is None else earlier["mlflow_run"]) as run:
         on_progress(Progress(stage, 0, steps, ""))
         state = {"fingerprint": fingerprint, "mlflow_run": "" if run is None else run.run_id}
         output.mkdir(parents=True, exist_ok=True)
         (output / RUN_FILE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
         if run is not None:
-            run.dataset(in_either_form(data / TRAIN_FILE), digest, "train")
+            run.dataset(in_either_form(data / TRAIN_FILE), digest, "train", len(problems))
+            run.params({"seed": config.train_for(method).seed})
         with _metrics_sent(run) as send:
             if not (output / TRAINING_FILE).exists():
                 watch = _Watch(stage, steps, output / VALIDATION_FILE, send, on_progress)
@@ -183,10 +200,25 @@ def train(
             for step in read_metrics(output):  # what an interrupted run has not sent
                 send.step(int(step["step"]), {name: value for name, value in step.items() if name != "step"})
         if run is not None:
-            run.tags({"checkpoint": output.absolute().as_uri(), "lens.method": method})
             run.artifact(output / METRICS_FILE)
             run.artifact(output / TRAINING_FILE)
+            run.tags({"checkpoint": output.absolute().as_uri()})
+            _log_policies(run, f"{config.name}-{method}", output)
     return output
+
+
+def _log_policies(run: StageRun, name: str, output: Path) -> None:
+    """The trained policy and its checkpoints as MLflow's models, with what the checkpoints reached in validation."""
+    from lens_core.training.checkpoint import checkpoints, trained_steps
+
+    lines = (output / VALIDATION_FILE).read_text("utf-8").splitlines() if (output / VALIDATION_FILE).exists() else []
+    reached = {line["step"]: line for line in map(json.loads, lines)}
+    for folder in checkpoints(output):
+        step = trained_steps(folder)
+        model = log_policy(run, f"{name}-step-{step}", folder, step)
+        values = {key: value for key, value in reached.get(step, {}).items() if key != "step"}
+        run.metrics({key.replace("validation/", "checkpoint/"): value for key, value in values.items()}, step, model)
+    log_policy(run, name, output)
 
 
 def is_main_process() -> bool:
@@ -341,7 +373,9 @@ def evaluate(
     sha256 = read_summary(data).test_digest
     evaluation = config.evaluation
     output.mkdir(parents=True, exist_ok=True)
-    with _tracked(tracking, stage, config, label) as run:
+    with tracked(tracking, stage, config, label, _interrupted(tracking, stage, config, output)) as run:
+        if run is not None:
+            run.tags({"checkpoint": policy.absolute().as_uri(), _OUTPUT_TAG: output.absolute().as_uri()})
         on_progress(Progress(stage, 0, len(problems), ""))
         results = []
         with (output / ROLLOUTS_FILE).open("w", encoding="utf-8") as file:
@@ -353,14 +387,48 @@ def evaluate(
         report = summarise(label, sha256, results, evaluation.n, evaluation.ks, evaluation.seed)
         (output / PASSK_FILE).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
         if run is not None:
-            run.dataset(in_either_form(data / TEST_FILE), sha256, "test")
-            run.metrics(passk_metrics(report.overall))
+            model = use_policy(run, f"{config.name}-{label}", policy, made_by(policy))
+            run.dataset(in_either_form(data / TEST_FILE), sha256, "test", len(problems))
+            run.metrics(passk_metrics(report.overall), model=model)
             for level, estimates in report.levels.items():
-                run.metrics(passk_metrics(estimates, f"level_{level}/"))
+                run.metrics(passk_metrics(estimates, f"level_{level}/"), model=model)
             run.artifact(output / ROLLOUTS_FILE)
             run.artifact(output / PASSK_FILE)
-            run.tags({"checkpoint": policy.absolute().as_uri(), "lens.method": label})
+            run.params({"seed": evaluation.seed})
+            log_traces(run, label, _traced_answers(results, evaluation.traces, evaluation.seed), model)
     return output
+
+
+def _interrupted(tracking: Tracking | None, stage: str, config: RunConfig, output: Path) -> str | None:
+    """Id of the MLflow run of an earlier attempt at the same, which the next one goes on in."""
+    if tracking is None:
+        return None
+    tags = {_OUTPUT_TAG: output.absolute().as_uri(), CONFIG_TAG: config.digest()}
+    return unfinished_run(tracking, stage, tags)
+
+
+def made_by(policy: Path) -> str | None:
+    """Id of the MLflow run that trained `policy`; None where it was trained elsewhere, or not tracked."""
+    path = policy / RUN_FILE
+    return (json.loads(path.read_text(encoding="utf-8"))["mlflow_run"] or None) if path.exists() else None
+
+
+def _traced_answers(results: Sequence[ProblemResult], most: int, seed: int) -> list[AnswerTrace]:
+    """`most` answers of all, drawn at random, in the order of the problems."""
+    answers = [(result, completion) for result in results for completion in result.completions]
+    chosen = sorted(random.Random(seed).sample(range(len(answers)), min(most, len(answers))))
+    return [
+        AnswerTrace(
+            prompt=result.prompt,
+            completion=answer.text,
+            verdict=answer.outcome,
+            reason=answer.reason,
+            confidence=answer.confidence,
+            tags={"problem": result.problem, "source": result.source}
+            | ({} if result.level is None else {"level": str(result.level)}),
+        )
+        for result, answer in (answers[index] for index in chosen)
+    ]
 
 
 def compare(
@@ -378,7 +446,7 @@ def compare(
     from lens_core.training.metrics_file import read_metrics
 
     on_progress(Progress("compare", 0, 1, ""))
-    with _tracked(tracking, "compare", config) as run:
+    with tracked(tracking, "compare", config) as run:
         reports = [PassKReport.model_validate_json((path / PASSK_FILE).read_text("utf-8")) for path in evaluations]
         samples = {
             report.model: _spread_samples(read_results(path / ROLLOUTS_FILE))
@@ -420,7 +488,7 @@ def passk_metrics(estimates: Mapping[int, Any], prefix: str = "") -> dict[str, f
 
 
 @contextmanager
-def _tracked(
+def tracked(
     tracking: Tracking | None, stage: str, config: RunConfig, method: str | None = None, resume_id: str | None = None
 ) -> Iterator[StageRun | None]:
     """The stage's MLflow run with its configuration logged; None where the stage is not tracked."""
@@ -431,7 +499,9 @@ def _tracked(
         run.params(
             config.model_dump(mode="json") if method is None else {"method": method, **config.model_dump(mode="json")}
         )
-        run.tags({"lens.config_sha256": config.digest()})
+        run.tags({CONFIG_TAG: config.digest(), "lens.model": config.base, "lens.config": config.name})
+        if method is not None:
+            run.tags({"lens.method": method})
         yield run
 
 

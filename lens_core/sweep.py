@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from lens_core.distributed.tune import Trial, search
 from lens_core.errors import LensError
 from lens_core.progress import Listener, Progress, ignore
 from lens_core.report.sweep import render_sweep
-from lens_core.tracking import StageRun, Tracking, new_run, old_run, parent_run
+from lens_core.tracking import StageRun, Tracking, new_run, old_run
 
 SWEEP_FILE, TRIALS_FILE, BEST_FILE = "sweep.json", "trials.json", "best.yaml"
 _ROWS = 12
@@ -47,9 +47,16 @@ def sweep(
     if not (output / "data" / SUMMARY_FILE).exists():
         stages.prepare(config, output / "data")
     base = stages.base(config, output / "base")
-    board = _Board(config, output, tracking, on_progress)
-    search(config, (output / "data").absolute(), base.absolute(), output, board)
-    trials = list(board.trials.values())
+    earlier = _read_state(output)
+    with stages.tracked(tracking, "sweep", config, config.sweep.method, earlier["mlflow_run"]) as run:
+        board = _Board(config, output, tracking, run, earlier, on_progress)
+        search(config, (output / "data").absolute(), base.absolute(), output, board)
+        return _conclude(config, output, list(board.trials.values()), run)
+
+
+def _conclude(config: RunConfig, output: Path, trials: Sequence[Trial], run: StageRun | None) -> dict[str, Any]:
+    """Write down what the trials say together."""
+    assert config.sweep is not None
     ended = [trial for trial in trials if not math.isnan(trial.value) and trial.status != "failed"]
     if not ended:
         cause = next((trial.error for trial in trials if trial.error), "no trial reported a result")
@@ -65,31 +72,40 @@ def sweep(
     }
     (output / SWEEP_FILE).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     render_sweep(found, (output / BEST_FILE).read_text(encoding="utf-8"), output / stages.REPORT_FILE)
-    if tracking is not None:
-        parent = parent_run(tracking)
-        parent.metrics({"best": best.value})
+    if run is not None:
+        run.metrics({f"best/pass_at_{config.sweep.k}": best.value})
         for name in (SWEEP_FILE, BEST_FILE, stages.REPORT_FILE):
-            parent.artifact(output / name)
-        parent.artifact(output / "plots", "plots")
+            run.artifact(output / name)
+        run.artifact(output / "plots", "plots")
     return found
+
+
+def _read_state(output: Path) -> dict[str, Any]:
+    """What `trials.json` says of an earlier call."""
+    path = output / TRIALS_FILE
+    state: dict[str, Any] = {"trials": [], "mlflow_runs": {}, "mlflow_run": None}
+    return state | (json.loads(path.read_text(encoding="utf-8")) if path.exists() else {})
 
 
 class _Board:
     """Takes what trials say: into a file, to MLflow, and to whoever watches."""
 
-    def __init__(self, config: RunConfig, output: Path, tracking: Tracking | None, on_progress: Listener) -> None:
-        assert config.sweep is not None
-        self._config, self._tracking, self._on_progress = config, tracking, on_progress
+    def __init__(
+        self,
+        config: RunConfig,
+        output: Path,
+        tracking: Tracking | None,
+        run: StageRun | None,
+        earlier: Mapping[str, Any],
+        on_progress: Listener,
+    ) -> None:
+        self._tracking, self._run, self._on_progress = tracking, run, on_progress
         self._path = output / TRIALS_FILE
         self._total, self._target = _count(config), _target(config)
         self._start = time.monotonic()
         self._runs: dict[str, StageRun] = {}
-        self.trials: dict[str, Trial] = {}
-        self._run_ids: dict[str, str] = {}
-        if self._path.exists():
-            state = json.loads(self._path.read_text(encoding="utf-8"))
-            self.trials = {each["id"]: Trial(**{**each, "history": tuple(each["history"])}) for each in state["trials"]}
-            self._run_ids = state["mlflow_runs"]
+        self.trials = {each["id"]: Trial(**{**each, "history": tuple(each["history"])}) for each in earlier["trials"]}
+        self._run_ids: dict[str, str] = earlier["mlflow_runs"]
         self._earlier = self._done()
         self._tell()
 
@@ -106,7 +122,8 @@ class _Board:
         if run is None and trial.id in self._run_ids:
             run = old_run(tracking, self._run_ids[trial.id])
         elif run is None:
-            run = new_run(tracking, f"trial {len(self._run_ids) + 1}")
+            name = f"trial {len(self._run_ids) + 1}: {describe(trial.values)}"
+            run = new_run(tracking, "trial", name, self._run)
             run.params(dict(trial.values))
             run.tags({"lens.trial": trial.id, "checkpoint": Path(trial.folder).as_uri()})
             self._run_ids[trial.id] = run.run_id
@@ -120,7 +137,11 @@ class _Board:
             run.metrics({key: value for key, value in last.items() if key != "step"}, int(last["step"]))
 
     def _write(self) -> None:
-        state = {"trials": [asdict(trial) for trial in self.trials.values()], "mlflow_runs": self._run_ids}
+        state = {
+            "trials": [asdict(trial) for trial in self.trials.values()],
+            "mlflow_runs": self._run_ids,
+            "mlflow_run": None if self._run is None else self._run.run_id,
+        }
         partial = self._path.with_suffix(".partial")
         partial.write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
         partial.replace(self._path)

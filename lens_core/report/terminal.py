@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from lens_core.evaluation.records import PassKReport
 from lens_core.passk import Estimate
 from lens_core.report.study import signed
+from lens_core.tracking import differing
+
+if TYPE_CHECKING:
+    from lens_core.doctor import Check
+    from lens_core.tracking import RunRow
 
 
 def _console() -> Console:
@@ -75,6 +83,61 @@ def print_sweep(found: Mapping[str, Any], most: int = 10) -> None:
         result = "" if trial["value"] is None else f"{100 * trial['value']:.1f} %"
         table.add_row(result, trial["status"], f"{last['step']:.0f}", *values)
     _console().print(table)
+
+
+def print_runs(rows: Sequence[RunRow]) -> None:
+    """Pipeline runs, with their stages and trials indented below them."""
+    table = Table(title=f"Runs, the newest first, at {datetime.now():%H:%M}")
+    for title in ("run", "status", "method", "Pass@1", "age", "took", "id"):
+        table.add_column(title, justify="right" if title in ("Pass@1", "age", "took") else "left")
+    colours = {"FINISHED": "green", "RUNNING": "cyan", "FAILED": "red", "KILLED": "yellow"}
+    now = time.time()
+    for row in rows:
+        name = Text("  " * row.depth + row.name, style="bold" if row.depth == 0 else "")
+        status = Text(row.status.lower(), style=colours.get(row.status, ""))
+        reached = "" if row.pass_at_1 is None else f"{100 * row.pass_at_1:.1f} %"
+        took = duration((now if row.ended_s is None else row.ended_s) - row.started_s)
+        table.add_row(name, status, row.method or "", reached, duration(now - row.started_s), took, row.id[:8])
+    _console().print(table)
+
+
+def print_two_runs(a: RunRow, b: RunRow) -> None:
+    """Parameters that differ, and the metrics that either has; those of the machine are left out."""
+    titles = [f"{row.run} / {row.name}\n{row.id[:8]}" for row in (a, b)]
+    params = Table("parameter", *titles, title="Parameters that differ")
+    for key, pair in differing(a.params, b.params).items():
+        params.add_row(key, *("-" if value is None else value for value in pair))
+    metrics = Table("metric", *titles, "difference", title="Metrics, the last of each")
+    for key in sorted({*a.metrics, *b.metrics}):
+        if not key.startswith("system/"):
+            values = [row.metrics.get(key) for row in (a, b)]
+            known = [value for value in values if value is not None]
+            difference = f"{known[1] - known[0]:+.4g}" if len(known) == 2 else ""
+            metrics.add_row(key, *("-" if value is None else f"{value:.4g}" for value in values), difference)
+    for table in (params, metrics):
+        if table.row_count:
+            _console().print(table)
+
+
+def print_checks(checks: Sequence[Check]) -> None:
+    """What `lens doctor` has looked at, and below it how to mend what is not in order."""
+    colours = {"ok": "green", "missing": "yellow", "broken": "red"}
+    table = Table(show_header=False)
+    for check in checks:
+        table.add_row(check.name, Text(check.status, colours[check.status]), Text(check.found))
+    console = _console()
+    console.print(table)
+    for check in checks:
+        if check.remedy:
+            console.print(Text(f"{check.name}: {check.remedy}"), soft_wrap=True)
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3 h`, `2 d`."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def print_plan(plan: Mapping[str, Mapping[str, str]]) -> None:

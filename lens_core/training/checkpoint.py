@@ -35,8 +35,12 @@ logger = logging.getLogger(__name__)
 
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint in `folder`; None where there is none."""
-    found = sort_checkpoints(output_dir=str(folder)) if folder.is_dir() else []
-    return Path(found[-1]) if found else None
+    return next(reversed(checkpoints(folder)), None)
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The whole checkpoints in `folder`, oldest first."""
+    return [Path(each) for each in sort_checkpoints(output_dir=str(folder))] if folder.is_dir() else []
 
 
 def trained_steps(checkpoint: Path) -> int:

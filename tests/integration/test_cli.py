@@ -29,6 +29,9 @@ def lens(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
         (["demo", "-s", "methods.lens.alpha=-1"], "alpha is -1"),
         (["demo", "-s", "evaluation.ks=[32]"], "k = 32 exceeds n = 16"),
         (["demo", "--tracking-uri", "http://127.0.0.1:9"], "MLflow at http://127.0.0.1:9 does not answer"),
+        (["runs", "a"], "takes no run or two to compare, not 1"),
+        (["runs", "a", "b"], "there is no run a"),
+        (["register", "nowhere", "--evaluation", "none"], "none holds no finished evaluation"),
         (["pipeline", "run", "-c", "nope.yaml"], "neither a recipe"),
         (["pipeline", "submit", "--endpoint", "http://127.0.0.1:9"], "KFP endpoint http://127.0.0.1:9"),
         (["data", "ladder", "-o", "x", "--per-level", "9999"], "distinct problems"),
@@ -70,6 +73,10 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
         ["pipeline", "submit"],
         ["recipe", "list"],
         ["recipe", "show"],
+        ["register"],
+        ["runs"],
+        ["ui"],
+        ["doctor"],
     ],
 )
 def test_every_help_shows_an_example(

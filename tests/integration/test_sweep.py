@@ -64,7 +64,7 @@ def design(base: Path, *overrides: str, space: str = SPACE) -> RunConfig:
 def trial_runs(tracking: Tracking) -> list[Any]:
     client = MlflowClient(tracking_uri=tracking.uri)
     experiment = client.get_experiment_by_name(EXPERIMENT)
-    return list(client.search_runs([experiment.experiment_id], "tags.`lens.stage` LIKE 'trial %'"))
+    return list(client.search_runs([experiment.experiment_id], "tags.`lens.stage` = 'trial'"))
 
 
 def test_grid_goes_through_all_combinations_and_leaves_a_configuration_to_train(base: Path, tmp_path: Path) -> None:

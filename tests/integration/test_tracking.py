@@ -1,13 +1,28 @@
 """Tracking with a real MLflow store."""
 
+import os
+import time
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
 from mlflow.entities import Run
 
-from lens_core.errors import LensError
-from lens_core.tracking import EXPERIMENT, Tracking, end_parent, flatten, parent_run, stage_run, whole_run
+from lens_core.errors import LensError, StoppedError
+from lens_core.tracking import (
+    EXPERIMENT,
+    Tracking,
+    end_parent,
+    flatten,
+    list_runs,
+    new_run,
+    parent_run,
+    stage_run,
+    unfinished_run,
+    whole_run,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -44,16 +59,19 @@ def test_params_metrics_data_and_artifacts_arrive(uri: str, tmp_path: Path) -> N
         run.params({"train": {"steps": 3, "schedule": None}})
         run.metrics({"reward": 0.5, "undefined": float("nan")}, step=1)
         run.metrics({"reward": 0.75}, step=2)
-        run.dataset(tmp_path / "train.jsonl", "f" * 64, "train")
+        run.dataset(tmp_path / "train.jsonl", "f" * 64, "train", 1)
         run.artifact(tmp_path / "train.jsonl")
     stored = runs(uri, "content")["train"]
     assert stored.data.params == {"train.steps": "3", "train.schedule": "None"}
-    assert stored.data.metrics == {"reward": 0.75}
+    assert {key: value for key, value in stored.data.metrics.items() if not key.startswith("system/")} == {
+        "reward": 0.75
+    }
     assert stored.data.tags["data.train.sha256"] == "f" * 64
     assert stored.inputs.dataset_inputs[0].dataset.name == "train.jsonl"
+    assert stored.inputs.dataset_inputs[0].dataset.profile == '{"num_rows": 1}'
     client = MlflowClient(tracking_uri=uri)
     assert [point.value for point in client.get_metric_history(stored.info.run_id, "reward")] == [0.5, 0.75]
-    assert [item.path for item in client.list_artifacts(stored.info.run_id)] == ["train.jsonl"]
+    assert [item.path for item in client.list_artifacts(stored.info.run_id)] == ["requirements.txt", "train.jsonl"]
     location = Path(stored.info.artifact_uri.removeprefix("file://"))
     assert location.is_relative_to(Path(uri.removeprefix("sqlite:///")).parent)
 
@@ -75,13 +93,66 @@ def test_parent_ends_as_its_stages_do_and_runs_again_when_resumed(uri: str) -> N
     assert runs(uri, "resumed")["resumed"].info.status == "FINISHED"
 
 
-def test_run_that_the_environment_names_is_left_alone(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_that_the_environment_names_is_joined_and_not_ended(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     outer = parent_run(Tracking(uri, "outer"))
     monkeypatch.setenv("MLFLOW_RUN_ID", outer.run_id)
-    with stage_run(Tracking(uri, "inner"), "train"):
+    with whole_run(Tracking(uri, "inner")), stage_run(Tracking(uri, "inner"), "train"):
         pass
     assert runs(uri, "outer")["outer"].info.status == "RUNNING"
-    assert "train" in runs(uri, "inner")
+    assert runs(uri, "inner")["train"].data.tags["mlflow.parentRunId"] == outer.run_id
+    assert "inner" not in runs(uri, "inner")
+
+
+def test_run_of_another_store_in_the_environment_is_named(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_RUN_ID", "f" * 32)
+    with pytest.raises(LensError, match=r"MLFLOW_RUN_ID is f+, a run that .* does not have: unset it"):
+        parent_run(Tracking(uri, "x"))
+
+
+def test_trials_are_nested_in_their_stage(uri: str) -> None:
+    tracking = Tracking(uri, "nest")
+    with whole_run(tracking), stage_run(tracking, "sweep") as run:
+        new_run(tracking, "trial", "trial 1: alpha 0.5", run).end("FINISHED")
+    rows = [row for row in list_runs(uri, 100) if row.run == "nest"]
+    assert [(row.depth, row.name) for row in rows] == [(0, "nest"), (1, "sweep"), (2, "trial 1: alpha 0.5")]
+
+
+def test_stage_says_where_it_comes_from_and_how_busy_the_machine_was(uri: str) -> None:
+    with stage_run(Tracking(uri, "origin"), "train") as run:
+        pass
+    stored = runs(uri, "origin")["train"].data
+    assert len(stored.tags["mlflow.source.git.commit"]) == 40
+    assert stored.tags["lens.git_dirty"] in ("true", "false")
+    assert stored.tags["lens.process"].split()[1] == str(os.getpid())
+    assert 0 < stored.metrics["system/system_memory_usage_percentage"] <= 100
+    assert stored.metrics["system/heartbeat_s"] == pytest.approx(time.time(), abs=60)
+    pins = Path(download_artifacts(run_id=run.run_id, artifact_path="requirements.txt", tracking_uri=uri)).read_text()
+    assert f"\nmlflow=={metadata.version('mlflow')}\n" in pins
+
+
+def test_stage_that_failed_goes_on_in_the_same_run(uri: str) -> None:
+    tracking, tags = Tracking(uri, "again"), {"lens.output": "file:///out"}
+    first = new_run(tracking, "evaluate lens")
+    first.tags(tags)
+    first.end("FAILED")
+    assert unfinished_run(tracking, "evaluate lens", {"lens.output": "file:///other"}) is None
+    assert unfinished_run(tracking, "evaluate lens", tags) == first.run_id
+    with stage_run(tracking, "evaluate lens", first.run_id):
+        assert unfinished_run(tracking, "evaluate lens", tags) is None  # it runs
+    assert runs(uri, "again")["evaluate lens"].info.status == "FINISHED"
+    assert unfinished_run(tracking, "evaluate lens", tags) is None
+
+
+def test_stage_of_a_cluster_ends_the_pipeline_run_with_it_when_it_fails(uri: str) -> None:
+    with pytest.raises(ValueError, match="broken"), stage_run(Tracking(uri, "pods"), "train"):
+        raise ValueError("broken")
+    assert runs(uri, "pods")["pods"].info.status == "FAILED"
+
+
+def test_stopped_training_is_killed_and_not_failed(uri: str) -> None:
+    with pytest.raises(StoppedError), stage_run(Tracking(uri, "stopped"), "train"):
+        raise StoppedError("asked to stop")
+    assert runs(uri, "stopped")["train"].info.status == "KILLED"
 
 
 def test_server_that_does_not_answer_is_named_at_once() -> None:

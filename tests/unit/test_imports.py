@@ -31,10 +31,17 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"errors", "config", "passk", "data", "rollout", "training", "evaluation"},
         {"ray", "optuna", "torch", "transformers", "safetensors"},
     ),
-    "lens_core.tracking": ({"errors"}, {"mlflow", "requests", "tenacity"}),
+    "lens_core.tracking": ({"errors"}, {"mlflow", "psutil", "requests", "tenacity"}),
     "lens_core.report": (
-        {"passk", "evaluation", "data"},
-        {"numpy", "matplotlib", "jinja2", "markupsafe", "optuna", "rich"},
+        {"passk", "evaluation", "data", "tracking", "doctor"},
+        {"numpy", "matplotlib", "jinja2", "markupsafe", "optuna", "rich", "huggingface_hub"},
+    ),
+    "lens_core.doctor": ({"errors", "tracking"}, {"packaging", "psutil", "requests", "torch"}),
+    "lens_core.registration": ({"errors", "config", "evaluation", "report", "stages", "tracking"}, set()),
+    "lens_core.cli_options": (set(), {"typer"}),
+    "lens_core.cli_runs": (
+        {"errors", "config", "registration", "report", "doctor", "tracking", "cli_options"},
+        {"typer"},
     ),
     "lens_core.integrations": ({"errors", "objective"}, {"torch", "verl"}),
     "lens_core.plan": ({"errors", "config"}, set()),
@@ -89,6 +96,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "lens_core.cli": (
         {
             "cli_kube",
+            "cli_options",
+            "cli_runs",
             "errors",
             "config",
             "passk",

@@ -1,0 +1,176 @@
+"""What this machine lacks for lens, and how to mend it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlparse
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from lens_core.errors import LensError
+from lens_core.tracking import describe_store
+
+_DISK_GB, _MEMORY_GB = 5, 4
+"""What the demo needs, with something to spare."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    status: Literal["ok", "missing", "broken"]
+    """`missing`: some commands need it; `broken`: nothing is sure to work until it is mended."""
+    found: str
+    remedy: str = ""
+
+
+def examine(home: Path, tracking_uri: str, kfp_endpoint: str | None) -> list[Check]:
+    """All checks, each within seconds."""
+    return [
+        _python(),
+        _packages("packages", None),
+        _gpu(),
+        _memory(),
+        _disk(home),
+        _packages("Ray", "ray"),
+        *_ray_cluster(os.environ.get("RAY_ADDRESS")),
+        _packages("vLLM", "vllm"),
+        _mlflow(tracking_uri),
+        _packages("KFP", "kfp"),
+        *([] if kfp_endpoint is None else [_kfp(kfp_endpoint, os.environ.get("KFP_TOKEN"))]),
+    ]
+
+
+def _python() -> Check:
+    found = f"{platform.python_version()}, {platform.system()} {platform.machine()}"
+    wanted = metadata.metadata("lens-grpo")["Requires-Python"]
+    if not SpecifierSet(wanted).contains(platform.python_version(), prereleases=True):
+        return Check("Python", "broken", found, f"install Python {wanted} and make the environment again")
+    return Check("Python", "ok", found)
+
+
+def _packages(name: str, extra: str | None) -> Check:
+    """Whether what the package asks for is installed in a version that it knows; an `extra` may be missing."""
+    wanted = _requirements(metadata.requires("lens-grpo"), extra)
+    faults = [fault for fault in map(_fault, wanted) if fault is not None]
+    if not faults:
+        return Check(name, "ok", ", ".join(f"{each.name} {_version(each.name)}" for each in wanted[:6]))
+    if extra is not None and not any(_version(each.name) for each in wanted):
+        return Check(name, "missing", "not installed", f"pip install 'lens-grpo[{extra}]'")
+    target = "lens-grpo" if extra is None else f"lens-grpo[{extra}]"
+    return Check(name, "broken" if extra is None else "missing", "; ".join(faults), f"pip install '{target}'")
+
+
+def _requirements(declared: Sequence[str] | None, extra: str | None) -> list[Requirement]:
+    """Those of the package itself, or those that `extra` adds."""
+    parsed = [Requirement(each) for each in declared or ()]
+    if extra is None:
+        return [each for each in parsed if each.marker is None or each.marker.evaluate({"extra": ""})]
+    return [each for each in parsed if each.marker is not None and each.marker.evaluate({"extra": extra})]
+
+
+def _fault(wanted: Requirement) -> str | None:
+    found = _version(wanted.name)
+    if found is None:
+        return f"{wanted.name} is not installed"
+    return (
+        None
+        if wanted.specifier.contains(found, prereleases=True)
+        else f"{wanted.name} {found} is not {wanted.specifier}"
+    )
+
+
+def _version(package: str) -> str | None:
+    """Of the package, or of its build for CPUs."""
+    for name in (package, f"{package}-cpu"):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def _gpu() -> Check:
+    import torch
+
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+        if _version("nvidia-ml-py") is None:
+            remedy = "pip install nvidia-ml-py, and MLflow shows how busy the GPUs are"
+            return Check("GPU", "missing", ", ".join(names) + ", not watched", remedy)
+        return Check("GPU", "ok", ", ".join(names))
+    if shutil.which("nvidia-smi") is not None:
+        remedy = "install a CUDA build of torch that the driver knows (https://pytorch.org/get-started)"
+        return Check("GPU", "missing", f"torch {torch.__version__} does not see this machine's NVIDIA GPU", remedy)
+    return Check("GPU", "ok", "none: lens runs on the CPU, which is enough for the demo and the ladder")
+
+
+def _memory() -> Check:
+    import psutil
+
+    memory = psutil.virtual_memory()
+    found = f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB free"
+    if memory.available < _MEMORY_GB * 1e9:
+        return Check("memory", "missing", found, f"close something: the demo takes up to {_MEMORY_GB} GB")
+    return Check("memory", "ok", found)
+
+
+def _disk(home: Path) -> Check:
+    place = home.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    found = f"{free / 1e9:.1f} GB free at {place}"
+    if not os.access(place, os.W_OK):
+        return Check("disk", "broken", f"{place} cannot be written to", "choose another --home (LENS_HOME)")
+    if free < _DISK_GB * 1e9:
+        return Check("disk", "broken", found, f"make room for {_DISK_GB} GB, or choose another --home (LENS_HOME)")
+    return Check("disk", "ok", found)
+
+
+def _ray_cluster(address: str | None) -> list[Check]:
+    """The cluster that RAY_ADDRESS names; without one Ray starts one on this machine."""
+    if address is None:
+        return []
+    parsed = urlparse(address if "//" in address else f"//{address}")
+    if parsed.hostname is None or parsed.port is None:  # `auto`, `local`
+        return [Check("Ray cluster", "ok", f"RAY_ADDRESS={address}")]
+    try:
+        socket.create_connection((parsed.hostname, parsed.port), timeout=5).close()
+    except OSError as error:
+        remedy = "start it (`ray start --head`), or unset RAY_ADDRESS to use this machine alone"
+        return [Check("Ray cluster", "broken", f"{address} does not answer ({error})", remedy)]
+    return [Check("Ray cluster", "ok", f"{address} answers")]
+
+
+def _mlflow(uri: str) -> Check:
+    try:
+        return Check("MLflow", "ok", f"{uri}: {describe_store(uri)}")
+    except LensError as error:
+        remedy = "start the server, correct --tracking-uri (MLFLOW_TRACKING_URI), or leave it out for a store in --home"
+        return Check("MLflow", "broken", str(error), remedy)
+
+
+def _kfp(endpoint: str, token: str | None) -> Check:
+    import requests
+
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    try:
+        address = f"{endpoint.rstrip('/')}/apis/v2beta1/healthz"
+        requests.get(address, headers=headers, timeout=5).raise_for_status()
+    except requests.RequestException as error:
+        remedy = (
+            "check the address (with kubectl: port-forward -n kubeflow svc/ml-pipeline 8888) and the token in KFP_TOKEN"
+        )
+        return Check("KFP endpoint", "broken", f"{endpoint} does not answer as one ({type(error).__name__})", remedy)
+    return Check("KFP endpoint", "ok", f"{endpoint} answers")

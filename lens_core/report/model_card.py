@@ -1,0 +1,64 @@
+"""The card of a registered policy: Markdown with the metadata block that the Hugging Face hub reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from huggingface_hub import EvalResult, ModelCardData
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from lens_core.evaluation.records import PassKReport
+from lens_core.passk import Estimate
+
+
+def model_card(
+    registered: str, report: PassKReport, policy: Path, weights: str, licence: str | None, facts: Mapping[str, str]
+) -> str:
+    """The card's text.
+
+    Args:
+        registered: name in the model registry.
+        weights: `reference` or `upload`; decides how the policy is loaded.
+        licence: an SPDX identifier; None: not known.
+        facts: `base`, `config`, `method`, `data` and `gain` over the champion before, in words.
+    """
+    template = Environment(  # Markdown, so that nothing is escaped
+        loader=PackageLoader("lens_core.report", "."), undefined=StrictUndefined, trim_blocks=True
+    )
+    return template.get_template("model_card.md.j2").render(
+        metadata=_metadata(registered, report, licence).to_yaml(),
+        registered=registered,
+        report=report,
+        cell=_cell,
+        policy=policy.absolute(),
+        weights=weights,
+        licence=licence,
+        **facts,
+    )
+
+
+def _metadata(registered: str, report: PassKReport, licence: str | None) -> ModelCardData:
+    results = [
+        EvalResult(
+            task_type="text-generation",
+            dataset_type="problems",
+            dataset_name=f"{report.problems} test problems, SHA-256 {report.data_digest[:12]}",
+            metric_type=f"pass@{k}",
+            metric_value=round(estimate.estimate, 4),
+        )
+        for k, estimate in report.overall.items()
+    ]
+    return ModelCardData(
+        license=licence,
+        model_name=registered,
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        tags=["lens-grpo", "reinforcement-learning", report.model],
+        eval_results=results,
+    )
+
+
+def _cell(estimate: Estimate) -> str:
+    """`47.0 [42.1, 51.9]`, in percent."""
+    return f"{100 * estimate.estimate:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"

@@ -1,0 +1,130 @@
+"""Where runs are tracked: the client of a store, and the project's experiment in it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lens_core.errors import LensError, first_line
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT = "lens-grpo"
+RUN_TAG, STAGE_TAG, PARENT_TAG = "lens.run", "lens.stage", "mlflow.parentRunId"
+PIPELINE = "pipeline"
+"""Stage of the run that all stages are nested in."""
+_SQLITE = "sqlite:///"
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """Where a run is tracked.
+
+    Attributes:
+        uri: any MLflow tracking URI; `sqlite:///PATH` keeps its artifacts in `artifacts/` beside the database.
+        run: name of the pipeline run; every stage that gives the same name is nested in the same parent run.
+    """
+
+    uri: str
+    run: str
+
+
+def tracking_for(uri: str, run: str) -> Tracking | None:
+    """Tracking at `uri`; where it is empty (KFP parameters cannot be None), in the run that the environment names.
+
+    Kubeflow's MLflow plugin sets MLFLOW_RUN_ID and MLFLOW_TRACKING_URI in the steps that it tracks. Without both, the
+    run is not tracked.
+    """
+    if not uri and "MLFLOW_RUN_ID" in os.environ:
+        uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return Tracking(uri, run) if uri else None
+
+
+def check_reachable(uri: str) -> None:
+    """Fail within seconds where MLflow's own client would retry for minutes.
+
+    Raises:
+        LensError: if `uri` names an HTTP server that does not answer.
+    """
+    if not uri.startswith(("http://", "https://")):
+        return
+    import requests
+
+    try:
+        requests.get(f"{uri.rstrip('/')}/health", timeout=5).raise_for_status()
+    except requests.RequestException as error:
+        raise LensError(
+            f"MLflow at {uri} does not answer ({type(error).__name__}): start it, or choose another --tracking-uri"
+        ) from error
+
+
+def open_store(uri: str) -> MlflowClient:
+    """A client of the store at `uri`, which is made where it is an SQLite database that is not there.
+
+    Raises:
+        LensError: if it is a server that does not answer.
+    """
+    from mlflow import MlflowClient
+
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout belongs to our commands
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # a new database announces each of its migrations
+    check_reachable(uri)
+    if uri.startswith(_SQLITE):
+        Path(uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+    return MlflowClient(tracking_uri=uri)
+
+
+def describe_store(uri: str) -> str:
+    """What is there, in words; nothing is made.
+
+    Raises:
+        LensError: if it does not answer, or does not let us in.
+    """
+    if uri.startswith(_SQLITE) and not Path(uri.removeprefix(_SQLITE)).exists():
+        return "not there yet, made on first use"
+    client = open_store(uri)
+    with refusals_named(uri):
+        experiment = find_experiment(client)
+    return "reachable, nothing tracked yet" if experiment is None else f"reachable, with experiment {EXPERIMENT}"
+
+
+def find_experiment(client: MlflowClient) -> str | None:
+    """Id of the project's experiment; None where nothing has been tracked yet."""
+    found = client.get_experiment_by_name(EXPERIMENT)
+    return None if found is None else str(found.experiment_id)
+
+
+def experiment_in(client: MlflowClient) -> str:
+    """Id of the project's experiment, made on first use."""
+    found = find_experiment(client)
+    if found is not None:
+        return found
+    location, uri = None, client.tracking_uri  # a server knows where its artifacts go
+    if uri.startswith(_SQLITE):
+        location = (Path(uri.removeprefix(_SQLITE)).absolute().parent / "artifacts").as_uri()
+    kind = {"mlflow.experimentKind": "custom_model_development"}  # the UI's model training views, not the GenAI ones
+    return str(client.create_experiment(EXPERIMENT, artifact_location=location, tags=kind))
+
+
+@contextmanager
+def refusals_named(uri: str) -> Iterator[None]:
+    """What MLflow refuses, as one line for a person: a wrong password, a run that is not there.
+
+    Raises:
+        LensError: in place of MLflow's exception.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        hint = ""
+        if error.get_http_status_code() in (401, 403):
+            hint = "; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to an account that may do this"
+        raise LensError(f"MLflow at {uri}: {first_line(error)}{hint}") from error

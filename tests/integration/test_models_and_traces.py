@@ -1,0 +1,146 @@
+"""Policies and answers in a real MLflow store: logged models, champions, traces."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from typer.testing import CliRunner
+
+from lens_core.cli import app
+from lens_core.config import load_config
+from lens_core.errors import LensError
+from lens_core.evaluation.records import Completion, ProblemResult, summarise
+from lens_core.registration import read_counts, register
+from lens_core.tracking import AnswerTrace, Tracking, log_policy, log_traces, stage_run, use_policy
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+
+
+def policy_in(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"weights")
+    return folder
+
+
+def evaluation_in(folder: Path, label: str, right: tuple[int, ...], digest: str = "d" * 64) -> Path:
+    """An evaluation with so many right answers of 4 to each problem."""
+
+    def answer(outcome: str) -> Completion:
+        return Completion.model_validate(
+            {"text": "1", "outcome": outcome, "reason": "", "extracted": "1", "confidence": 0.5, "tokens": 1}
+            | {"truncated": False}
+        )
+
+    results = [
+        ProblemResult(
+            problem=f"p{index}",
+            prompt="?",
+            answer="1",
+            level=None,
+            subject=None,
+            source="test",
+            completions=tuple(answer("correct" if each < correct else "wrong") for each in range(4)),
+        )
+        for index, correct in enumerate(right)
+    ]
+    folder.mkdir()
+    (folder / "rollouts.jsonl").write_text("".join(result.model_dump_json() + "\n" for result in results))
+    (folder / "passk.json").write_text(summarise(label, digest, results, 4, (1, 4)).model_dump_json())
+    return folder
+
+
+def test_policy_is_logged_once_and_carries_what_its_evaluation_found(uri: str, tmp_path: Path) -> None:
+    policy = policy_in(tmp_path / "policy")
+    with stage_run(Tracking(uri, "models"), "train lens") as train:
+        model = log_policy(train, "demo-lens", policy)
+        assert log_policy(train, "demo-lens", policy) == model
+        checkpoint = log_policy(train, "demo-lens-step-5", policy, 5)
+    with stage_run(Tracking(uri, "models"), "evaluate lens") as evaluate:
+        assert use_policy(evaluate, "other name", policy, train.run_id) == model
+        evaluate.metrics({"pass_at_1": 0.25}, model=model)
+    client = MlflowClient(tracking_uri=uri)
+    stored = client.get_logged_model(model)
+    assert [(metric.key, metric.value, metric.run_id) for metric in stored.metrics] == [
+        ("pass_at_1", 0.25, evaluate.run_id)
+    ]
+    assert (stored.status.name, stored.source_run_id) == ("READY", train.run_id)
+    assert client.get_logged_model(checkpoint).name == "demo-lens-step-5"
+    outputs = client.get_run(train.run_id).outputs.model_outputs
+    assert {(each.model_id, each.step) for each in outputs} == {(model, 0), (checkpoint, 5)}
+    assert client.get_run(evaluate.run_id).inputs.model_inputs[0].model_id == model
+
+
+def test_answers_can_be_filtered_by_verdict(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////nowhere/else.db")
+    answers = [
+        AnswerTrace("1+1", "2", "correct", "", 0.9, {"problem": "p0"}),
+        AnswerTrace("1+2", "4", "wrong", "4 is not 3", 0.8, {"problem": "p1"}),
+    ]
+    with stage_run(Tracking(uri, "traces"), "evaluate lens") as run:
+        log_traces(run, "lens", answers, None)
+    assert os.environ["MLFLOW_TRACKING_URI"] == "sqlite:////nowhere/else.db"
+    client = MlflowClient(tracking_uri=uri)
+    assert len(client.search_traces(locations=[run.experiment_id], run_id=run.run_id)) == 2
+    (wrong,) = client.search_traces(locations=[run.experiment_id], filter_string="tags.verdict = 'wrong'")
+    assert (json.loads(wrong.data.request), json.loads(wrong.data.response)) == ("1+2", "4")
+    columns = {each.name: each.feedback.value for each in wrong.info.assessments}
+    assert columns == {"verdict": "wrong", "confidence": 0.8}
+    assert wrong.info.tags["problem"] == "p1"
+
+
+def test_champion_is_replaced_only_by_a_policy_that_beats_it(uri: str, tmp_path: Path) -> None:
+    config, tracking = load_config("demo"), Tracking(uri, "register")
+    client, policy = MlflowClient(tracking_uri=uri), policy_in(tmp_path / "policy")
+
+    def attempt(name: str, right: tuple[int, ...]) -> dict[str, object]:
+        evaluation = evaluation_in(tmp_path / name, name, right)
+        return register(config, policy, evaluation, tmp_path / f"{name}-card", tracking)
+
+    assert attempt("first", (1, 1, 1, 1))["version"] == "1"
+    assert attempt("mixed", (4, 0, 1, 0))["version"] is None  # better on one, worse on two
+    assert client.get_model_version_by_alias("lens-demo", "champion").tags["method"] == "first"
+    better = attempt("better", (2, 2, 2, 3))
+    assert better["version"] == "2"
+    version = client.get_model_version_by_alias("lens-demo", "champion")
+    assert (str(version.version), version.tags["method"]) == ("2", "better")
+    assert version.tags["lens.weights"] == policy.as_uri()
+    assert version.description.startswith("# lens-demo: better")
+    assert "+31.2 [+25.0, +43.8] points against the champion before" in (tmp_path / "better-card/README.md").read_text()
+
+
+def test_champion_of_other_problems_is_not_compared(uri: str, tmp_path: Path) -> None:
+    config, tracking = load_config("demo"), Tracking(uri, "register")
+    policy, here = policy_in(tmp_path / "policy"), evaluation_in(tmp_path / "here", "lens", (1, 1))
+    register(config, policy, here, tmp_path / "a", tracking, name="lens-other")
+    there = evaluation_in(tmp_path / "there", "lens", (2, 2), "e" * 64)
+    with pytest.raises(LensError, match=r"was evaluated on other problems .* give that folder as --against"):
+        register(config, policy, there, tmp_path / "b", tracking, name="lens-other")
+    again = evaluation_in(tmp_path / "again", "lens", (1, 1), "e" * 64)
+    found = register(config, policy, there, tmp_path / "b", tracking, name="lens-other", against=again)
+    assert found["version"] == "2"
+    assert read_counts(there) == {"p0": (4, 2), "p1": (4, 2)}
+
+
+def test_runs_command_lists_and_compares(uri: str, tmp_path: Path) -> None:
+    tracking = Tracking(uri, "listed")
+    for name, alpha in (("train a", 0.1), ("train b", 0.2)):
+        with stage_run(tracking, name) as run:
+            run.params({"alpha": alpha, "steps": 3})
+            run.metrics({"reward": alpha})
+    listed = CliRunner().invoke(app, ["runs", "--json", "--tracking-uri", uri])
+    rows = [row for row in json.loads(listed.stdout) if row["run"] == "listed"]
+    assert [row["name"] for row in rows] == ["listed", "train a", "train b"]
+    arguments = ["runs", "listed/train a", rows[2]["id"][:12], "--tracking-uri", uri]
+    compared = CliRunner().invoke(app, arguments, env={"COLUMNS": "120"}).stdout
+    assert "alpha" in compared
+    assert "+0.1" in compared
+    assert "steps" not in compared  # the same in both
+    assert "system/" not in compared

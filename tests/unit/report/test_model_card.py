@@ -1,0 +1,56 @@
+"""The model card's text."""
+
+from pathlib import Path
+
+from huggingface_hub import ModelCard
+
+from lens_core.evaluation.records import PassKReport
+from lens_core.passk import Estimate
+from lens_core.report.model_card import model_card
+
+REPORT = PassKReport(
+    model="lens",
+    data_digest="d" * 64,
+    n=8,
+    ks=(1, 4),
+    problems=50,
+    overall={1: Estimate(0.47, 0.42, 0.52, 50), 4: Estimate(0.66, 0.6, 0.71, 50)},
+    levels={3: {1: Estimate(0.25, 0.1, 0.4, 10)}},
+    negative_groups=0.2,
+    ungraded=0.015,
+    truncated=0.0,
+    mean_tokens=12.0,
+    confidence_right=0.9,
+    confidence_wrong=0.8,
+)
+FACTS = {"base": "org/base", "config": "demo", "method": "lens (alpha 0.25)", "data": "ladder", "gain": "+2 points."}
+
+
+def card(weights: str = "reference", licence: str | None = "mit") -> str:
+    return model_card("lens-demo", REPORT, Path("/policies/lens"), weights, licence, FACTS)
+
+
+def test_card_says_data_method_licence_and_pass_at_k_with_intervals() -> None:
+    text = card()
+    assert "| Method | lens (alpha 0.25) |" in text
+    assert f"| Test data | 50 problems, SHA-256 `{'d' * 64}` |" in text
+    assert "| Licence | mit |" in text
+    assert "| all | 47.0 [42.0, 52.0] | 66.0 [60.0, 71.0] |\n| level 3 | 25.0 [10.0, 40.0] | not graded |\n" in text
+    assert "1.5 % of the answers could not be graded" in text
+
+
+def test_card_tells_how_to_load_what_is_where() -> None:
+    assert 'folder = "/policies/lens"' in card("reference")
+    assert 'download_artifacts("models:/lens-demo@champion")' in card("upload")
+    assert "AutoModelForCausalLM.from_pretrained(folder)" in card()
+    assert "vllm serve" in card()
+
+
+def test_card_does_not_invent_a_licence() -> None:
+    assert "not stated; that of the base policy applies at least" in card(licence=None)
+
+
+def test_card_is_one_that_the_hub_can_read() -> None:
+    data = ModelCard(card()).data
+    assert (data.license, data.pipeline_tag) == ("mit", "text-generation")
+    assert [(each.metric_type, each.metric_value) for each in data.eval_results] == [("pass@1", 0.47), ("pass@4", 0.66)]
