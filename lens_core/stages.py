@@ -365,10 +365,12 @@ def compare_evaluations(one: Path, other: Path, output: Path | None = None) -> t
         LensError: if one is no finished evaluation's folder, or they are not of the same problems.
     """
     from lens_core.evaluation.comparison import compare_results
+    from lens_core.evaluation.folder import differing_settings, read_design
     from lens_core.evaluation.records import read_evaluation
     from lens_core.report.comparison import render_comparison
 
-    found = compare_results(read_evaluation(one), read_evaluation(other))
+    differing = differing_settings(read_design(one), read_design(other))
+    found = compare_results(read_evaluation(one), read_evaluation(other), differing)
     folder = Path("comparisons") / f"{found.one.model}-vs-{found.other.model}" if output is None else output
     folder.mkdir(parents=True, exist_ok=True)
     render_comparison(found, folder / REPORT_FILE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,14 +58,20 @@ class Comparison(Record):
     """Of the exact sign test on wins against losses, two-sided."""
     duels: tuple[Duel, ...]
     """B's largest losses first; problems without a difference at the end."""
+    differing: dict[str, tuple[Any, Any]]
+    """Settings of the evaluations that are not the same: name -> (A's, B's)."""
 
 
 def compare_results(
     one: tuple[PassKReport, Sequence[ProblemResult]],
     other: tuple[PassKReport, Sequence[ProblemResult]],
+    differing: Mapping[str, tuple[Any, Any]] | None = None,
     seed: int = 0,
 ) -> Comparison:
     """B (`other`) against A (`one`), for every k that both were measured with.
+
+    Args:
+        differing: settings of the two that are not the same, to be told beside the result.
 
     Raises:
         LensError: if they are not of the same problems, or share no k.
@@ -105,6 +111,7 @@ def compare_results(
         ties=len(differences) - wins - losses,
         sign_p=float(stats.binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0,
         duels=tuple(sorted(duels, key=_largest_first)),
+        differing={} if differing is None else dict(differing),
     )
 
 

@@ -124,11 +124,12 @@ def _difference(held: Design, wanted: Design) -> str:
         return f"another model ({held.model})"
     if held.data_digest != wanted.data_digest:
         return f"other problems ({held.data})"
-    others = other_settings(held, wanted)
-    return f"other settings ({', '.join(f'{name} {held.settings.get(name)}' for name in others)})" if others else ""
+    others = differing_settings(held, wanted)
+    return f"other settings ({', '.join(f'{name} {value}' for name, (value, _) in others.items())})" if others else ""
 
 
-def other_settings(one: Design, other: Design) -> list[str]:
-    """Names of the settings in which two evaluations differ."""
+def differing_settings(one: Design, other: Design) -> dict[str, tuple[Any, Any]]:
+    """The settings in which two evaluations differ: name -> (one's, the other's)."""
     names = sorted(one.settings.keys() | other.settings.keys())
-    return [name for name in names if one.settings.get(name) != other.settings.get(name)]
+    pairs = {name: (one.settings.get(name), other.settings.get(name)) for name in names}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}

@@ -64,7 +64,8 @@ def answer(found: Comparison) -> str:
         f"{signed(first.difference.estimate)} points [{low}, {high}], p = {first.p:.2g}, over "
         f"{first.difference.problems} problems."
     )
-    return f"{said} {_verdict(first, one, other)}"
+    unlike = f" They were drawn with other settings: {', '.join(found.differing)}." if found.differing else ""
+    return f"{said} {_verdict(first, one, other)}{unlike}"
 
 
 def _verdict(first: PairedDifference, one: str, other: str) -> str:

@@ -102,19 +102,21 @@ def print_comparison(found: Comparison) -> None:
         table.add_column(title, justify="right" if title else "left")
     for name, rows in (("Pass", found.pass_at_k), ("maj", found.majority_at_k)):
         for k, each in rows.items():
+            if name == "maj" and k == 1:  # the same as Pass@1
+                continue
             of = each.difference
             table.add_row(
                 f"{name}@{k}",
                 f"{100 * each.one:.1f}",
                 f"{100 * each.other:.1f}",
                 f"{signed(of.estimate)} [{signed(of.low)}, {signed(of.high)}]",
-                f"{each.p:.3f}",
+                f"{each.p:.2g}",
                 str(of.problems),
             )
     console = _console()
     console.print(table)
     wins = f"wins {found.wins} problems, loses {found.losses}, ties {found.ties}"
-    console.print(f"{other} {wins} (sign test: p = {found.sign_p:.3f})")
+    console.print(f"{other} {wins} (sign test: p = {found.sign_p:.2g})")
     duels = [duel for duel in found.duels if duel.difference]
     shown = duels if len(duels) <= 2 * _DUELS else duels[:_DUELS] + duels[-_DUELS:]
     table = Table(title=f"Largest losses and wins of {other}, right answers")

@@ -5,9 +5,11 @@ The page holds its data as JSON and builds what is looked at: a list of problems
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -75,12 +77,17 @@ def _tokens(completion: Completion) -> str:
     """Two digits a token; empty where tokens were not kept. JavaScript counts UTF-16 units, not characters."""
     if completion.token_logprobs is None or completion.token_lengths is None:
         return ""
-    written, start = [], 0
-    for logprob, length in zip(completion.token_logprobs, completion.token_lengths, strict=True):
-        units = len(completion.text[start : start + length].encode("utf-16-le")) // 2
-        start += length
-        confidence = _DIGITS[round(63 * min(1.0, math.exp(logprob)))]
-        while units > 0:
-            written.append(_DIGITS[min(units, 63)] + confidence)
-            units -= 63
-    return "".join(written)
+    units = completion.token_lengths
+    if completion.text and max(completion.text) > "\uffff":
+        ends = [0, *itertools.accumulate(units)]
+        pieces = [completion.text[start:end] for start, end in itertools.pairwise(ends)]
+        units = tuple(len(piece.encode("utf-16-le")) // 2 for piece in pieces)
+    return "".join(map(_digits, units, completion.token_logprobs))
+
+
+@lru_cache(maxsize=2**16)
+def _digits(units: int, logprob: float) -> str:
+    """A token of more than 63 units is written as several, of no units not at all."""
+    confidence = _DIGITS[round(63 * min(1.0, math.exp(logprob)))]
+    parts = [63] * (units // 63) + [units % 63] * (units % 63 > 0)
+    return "".join(_DIGITS[part] + confidence for part in parts)

@@ -20,12 +20,18 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "lens_core.config": ({"errors", "baselines"}, {"pydantic", "yaml"}),
     "lens_core.data": ({"errors", "config"}, {"pydantic", "datasets"}),
     "lens_core.verify": (set(), {"math_verify"}),
-    "lens_core.rollout": ({"errors"}, {"numpy", "torch", "transformers", "pydantic", "safetensors", "vllm"}),
+    "lens_core.rollout": (
+        {"errors"},
+        {"numpy", "torch", "transformers", "tokenizers", "pydantic", "safetensors", "vllm"},
+    ),
     "lens_core.training": (
         {"errors", "config", "objective", "baselines", "data", "verify", "rollout"},
         {"torch", "trl", "transformers", "datasets", "tokenizers", "pydantic", "safetensors", "peft", "accelerate"},
     ),
-    "lens_core.evaluation": ({"config", "passk", "data", "verify", "rollout"}, {"numpy", "pydantic", "scipy"}),
+    "lens_core.evaluation": (
+        {"errors", "config", "passk", "data", "verify", "rollout"},
+        {"numpy", "pydantic", "scipy"},
+    ),
     "lens_core.distributed": (
         {"errors", "config", "passk", "data", "rollout", "training", "evaluation"},
         {"ray", "torch", "transformers", "safetensors"},
