@@ -36,7 +36,7 @@ from lens_core.rollout.engine import TransformersEngine, format_prompt, load_pol
 
 N, MAX_NEW_TOKENS, BATCH = 16, 64, 256
 PAIRS, PER_LEVEL = 9, 20
-QUICK_PAIRS, QUICK_PER_LEVEL = 3, 6
+QUICK_PAIRS, QUICK_PER_LEVEL = 3, 3
 
 
 def main() -> None:
