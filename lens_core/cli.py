@@ -287,36 +287,73 @@ def _workers(text: str) -> Workers | None:
 
 @app.command()
 def evaluate(
-    policy: Annotated[Path, typer.Argument(help="Model folder in Hugging Face format.")],
-    data: DataFolder,
-    output: Output,
+    policy: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Folder in Hugging Face format, or a name on the hub.")
+    ],
+    data: Annotated[Path, typer.Option(help="Folder made by `lens data prepare`, or a JSON Lines file of problems.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder to write; default: evaluations/LABEL/DATA.")
+    ] = None,
     n: Annotated[int | None, typer.Option("-n", min=1, help="Completions of each problem.")] = None,
     ks: Annotated[str | None, typer.Option("-k", help="Comma-separated k, e.g. 1,2,4,8,16.")] = None,
-    label: Annotated[str | None, typer.Option(help="Name in tables; default: the folder's name.")] = None,
+    label: Annotated[str | None, typer.Option(help="Name in tables; default: the model's name.")] = None,
     config: Config = "demo",
     home: Home = DEFAULT_HOME,
     tracking_uri: TrackingUri = None,
     overrides: Overrides = None,
 ) -> None:
-    """Sample, grade and report Pass@k of a policy on a data folder's test problems.
+    """Sample, grade and report Pass@k of a policy on test problems. Interrupted, the same command goes on.
 
-    Example: lens evaluate policies/lens --data data -o evaluations/lens -n 16 -k 1,4,16
+    Example: lens evaluate policies/lens --data data -n 16 -k 1,2,4,8,16
     """
     from lens_core import stages
     from lens_core.evaluation.records import PassKReport
     from lens_core.progress import Display
-    from lens_core.report.terminal import print_tables
+    from lens_core.report.terminal import print_evaluation
     from lens_core.tracking import Tracking, whole_run
 
     extra = [] if n is None else [f"evaluation.n={n}"]
     extra += [] if ks is None else [f"evaluation.ks=[{ks}]"]
     settings = _load(config, [*([] if overrides is None else overrides), *extra])
     tracking = Tracking(_tracking_uri(tracking_uri, home), settings.name)
-    name = policy.resolve().name if label is None else label
+    name = Path(policy).resolve().name if label is None else label
+    folder = Path("evaluations") / name / data.resolve().stem if output is None else output
     with whole_run(tracking), Display() as display:
-        stages.evaluate(settings, name, data, policy, output, tracking, display)
-    report = PassKReport.model_validate_json((output / stages.PASSK_FILE).read_text(encoding="utf-8"))
-    print_tables([report])
+        stages.evaluate(settings, name, data, policy, folder, tracking, display)
+    print_evaluation(PassKReport.model_validate_json((folder / stages.PASSK_FILE).read_text(encoding="utf-8")))
+    typer.echo(f"\nSamples: {_relative(folder / stages.VIEWER_FILE)}")
+
+
+@app.command()
+def compare(
+    one: Annotated[Path, typer.Argument(metavar="A", help="Folder of an evaluation.")],
+    other: Annotated[Path, typer.Argument(metavar="B", help="Folder of another one, on the same problems.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder to write; default: comparisons/A-vs-B.")
+    ] = None,
+) -> None:
+    """Is B better than A? Paired differences of Pass@k and maj@k over problems, and who wins which problem.
+
+    Example: lens compare evaluations/base/data evaluations/lens/data
+    """
+    from lens_core import stages
+    from lens_core.report.comparison import answer
+    from lens_core.report.terminal import print_comparison
+
+    found, folder = stages.compare_evaluations(one, other, output)
+    print_comparison(found)
+    typer.echo(f"\n{answer(found)}\n\nReport:  {_relative(folder / stages.REPORT_FILE)}")
+
+
+@app.command()
+def view(folder: Annotated[Path, typer.Argument(help="Folder of an evaluation.")]) -> None:
+    """Write the sample viewer of an evaluation again: one HTML file with every completion.
+
+    Example: lens view evaluations/lens/data
+    """
+    from lens_core import stages
+
+    typer.echo(stages.view(folder))
 
 
 @app.command()

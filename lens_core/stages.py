@@ -25,9 +25,13 @@ from lens_core.data.prepare import BAD_ROWS_FILE, REMOVED_FILE, TEST_FILE, TRAIN
 from lens_core.data.prepare import VALIDATION_FILE as PROBLEMS_FILE
 from lens_core.data.prepare import prepare as prepare_data
 from lens_core.data.problem import Problem
+from lens_core.data.problem import digest as file_digest
 from lens_core.data.summary import SUMMARY_FILE, DataSummary, read_summary
 from lens_core.distributed.workers import Workers
 from lens_core.errors import LensError, StoppedError
+from lens_core.evaluation.files import PASSK_FILE as PASSK_FILE
+from lens_core.evaluation.files import ROLLOUTS_FILE as ROLLOUTS_FILE
+from lens_core.evaluation.files import VIEWER_FILE as VIEWER_FILE
 from lens_core.progress import Listener, Progress, ignore
 from lens_core.tracking import (
     AnswerTrace,
@@ -47,15 +51,16 @@ from lens_core.tracking import (
 if TYPE_CHECKING:
     from lens_core.data.collect import CountTokens
     from lens_core.distributed.validation import Validation
-    from lens_core.evaluation.records import ProblemResult
+    from lens_core.evaluation.comparison import Comparison
+    from lens_core.evaluation.records import PassKReport, ProblemResult
     from lens_core.training.run import OnStep
 
 BASE = "base"
 """Label of the base policy in tables."""
-TRAINING_FILE, ROLLOUTS_FILE, PASSK_FILE, REPORT_FILE = "training.json", "rollouts.jsonl", "passk.json", "report.html"
+TRAINING_FILE, REPORT_FILE = "training.json", "report.html"
 VALIDATION_FILE = "validation.jsonl"
 """In a training's folder: what its checkpoints reached on held-out problems."""
-COMPARISON_FILE, RUN_FILE, DESIGN_FILE = "comparison.json", "run.json", "design.json"
+COMPARISON_FILE, PAIRED_FILE, RUN_FILE, DESIGN_FILE = "comparison.json", "paired.json", "run.json", "design.json"
 _SAMPLE_PROBLEMS = 5
 CONFIG_TAG, _OUTPUT_TAG = "lens.config_sha256", "lens.output"
 
@@ -359,41 +364,58 @@ def evaluate(
     config: RunConfig,
     label: str,
     data: Path,
-    policy: Path,
+    policy: str | Path,
     output: Path,
     tracking: Tracking | None = None,
     on_progress: Listener = ignore,
 ) -> Path:
-    """Sample and grade `policy` on the test problems; write `rollouts.jsonl` and `passk.json`."""
-    from lens_core.evaluation.evaluate import evaluate_policy
-    from lens_core.evaluation.records import summarise
+    """Sample and grade `policy` on the test problems; write `rollouts.jsonl`, `viewer.html` and `passk.json`.
 
-    stage = f"evaluate {label}"
-    problems = read_problems(data / TEST_FILE)
-    sha256 = read_summary(data).test_digest
-    evaluation = config.evaluation
-    output.mkdir(parents=True, exist_ok=True)
+    An evaluation that was interrupted goes on with the problems that `rollouts.jsonl` lacks.
+
+    Args:
+        data: a prepared folder, whose test problems are taken, or a file of problems.
+        policy: a folder in Hugging Face format, or a name on the hub.
+
+    Raises:
+        LensError: if `output` holds the evaluation of another policy or other problems, or with other settings.
+    """
+    from lens_core.evaluation.evaluate import engine_name, evaluate_policy
+    from lens_core.evaluation.folder import Design, append, claim, finished, settings_of
+    from lens_core.evaluation.records import summarise
+    from lens_core.report.viewer import render_viewer
+    from lens_core.rollout.identity import identity
+
+    stage, evaluation = f"evaluate {label}", config.evaluation
+    path = data / TEST_FILE if data.is_dir() else data
+    problems = read_problems(path)
+    sha256 = read_summary(data).test_digest if data.is_dir() else file_digest(path)
+    settings = settings_of(evaluation, engine_name(evaluation))
+    design = Design(
+        model=str(policy), model_identity=identity(policy), data=str(path), data_digest=sha256, settings=settings
+    )
+    claim(output, design)
+    results = finished(output, problems)
+    kept = f"{len(results)} problems were there" if results else ""
     with tracked(tracking, stage, config, label, _interrupted(tracking, stage, config, output)) as run:
         if run is not None:
-            run.tags({"checkpoint": policy.absolute().as_uri(), _OUTPUT_TAG: output.absolute().as_uri()})
-        on_progress(Progress(stage, 0, len(problems), ""))
-        results = []
-        with (output / ROLLOUTS_FILE).open("w", encoding="utf-8") as file:
-            for result in evaluate_policy(
-                problems, policy, evaluation, lambda done: on_progress(Progress(stage, done, len(problems), ""))
-            ):
-                results.append(result)
-                file.write(result.model_dump_json() + "\n")
+            checkpoint = Path(policy).absolute().as_uri() if Path(policy).is_dir() else str(policy)
+            run.tags({"checkpoint": checkpoint, _OUTPUT_TAG: output.absolute().as_uri()})
+        on_progress(Progress(stage, len(results), len(problems), kept))
+        if len(results) < len(problems):
+            for batch in append(output, evaluate_policy(problems, policy, evaluation, len(results))):
+                results += batch
+                on_progress(Progress(stage, len(results), len(problems), kept))
         report = summarise(label, sha256, results, evaluation.n, evaluation.ks, evaluation.seed)
+        render_viewer(report, results, output / VIEWER_FILE)
         (output / PASSK_FILE).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
         if run is not None:
-            model = use_policy(run, f"{config.name}-{label}", policy, made_by(policy))
-            run.dataset(in_either_form(data / TEST_FILE), sha256, "test", len(problems))
-            run.metrics(passk_metrics(report.overall), model=model)
-            for level, estimates in report.levels.items():
-                run.metrics(passk_metrics(estimates, f"level_{level}/"), model=model)
-            run.artifact(output / ROLLOUTS_FILE)
-            run.artifact(output / PASSK_FILE)
+            local = Path(policy)
+            model = use_policy(run, f"{config.name}-{label}", local, made_by(local)) if local.is_dir() else None
+            run.dataset(in_either_form(path), sha256, "test", len(problems))
+            run.metrics(evaluation_metrics(report), model=model)
+            for name in (ROLLOUTS_FILE, VIEWER_FILE, PASSK_FILE):
+                run.artifact(output / name)
             run.params({"seed": evaluation.seed})
             log_traces(run, label, _traced_answers(results, evaluation.traces, evaluation.seed), model)
     return output
@@ -429,6 +451,41 @@ def _traced_answers(results: Sequence[ProblemResult], most: int, seed: int) -> l
         )
         for result, answer in (answers[index] for index in chosen)
     ]
+
+
+def view(evaluation: Path) -> Path:
+    """Write `viewer.html` of a finished evaluation's folder again, and return its path.
+
+    Raises:
+        LensError: if `evaluation` is no such folder.
+    """
+    from lens_core.evaluation.records import read_evaluation
+    from lens_core.report.viewer import render_viewer
+
+    return render_viewer(*read_evaluation(evaluation), evaluation / VIEWER_FILE)
+
+
+def compare_evaluations(one: Path, other: Path, output: Path | None = None) -> tuple[Comparison, Path]:
+    """Write `paired.json` and `report.html` of two evaluations on the same problems; `(comparison, folder)`.
+
+    Args:
+        output: None: `comparisons/A-vs-B`, by the labels.
+
+    Raises:
+        LensError: if one is no finished evaluation's folder, or they are not of the same problems.
+    """
+    from lens_core.evaluation.comparison import compare_results
+    from lens_core.evaluation.folder import differing_settings, read_design
+    from lens_core.evaluation.records import read_evaluation
+    from lens_core.report.comparison import render_comparison
+
+    differing = differing_settings(read_design(one), read_design(other))
+    found = compare_results(read_evaluation(one), read_evaluation(other), differing)
+    folder = Path("comparisons") / f"{found.one.model}-vs-{found.other.model}" if output is None else output
+    folder.mkdir(parents=True, exist_ok=True)
+    render_comparison(found, folder / REPORT_FILE)
+    (folder / PAIRED_FILE).write_text(found.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return found, folder
 
 
 def compare(
@@ -477,13 +534,28 @@ def compare(
     return output
 
 
-def passk_metrics(estimates: Mapping[int, Any], prefix: str = "") -> dict[str, float]:
+def evaluation_metrics(report: PassKReport) -> dict[str, float]:
+    """What an evaluation found, as flat metrics; Pass@k of a level is `level_3/pass_at_4`."""
+    metrics = {
+        **passk_metrics(report.overall),
+        **passk_metrics(report.majority, measure="maj_at"),
+        "mean_tokens": report.mean_tokens,
+        "truncated": report.truncated,
+        "ungraded": report.ungraded,
+    }
+    if report.calibration is not None:
+        metrics["ece"] = report.calibration.ece
+    for level, estimates in report.levels.items():
+        metrics |= passk_metrics(estimates, f"level_{level}/")
+    return metrics
+
+
+def passk_metrics(estimates: Mapping[int, Any], prefix: str = "", measure: str = "pass_at") -> dict[str, float]:
     """Estimates as flat metrics: `pass_at_4`, `pass_at_4_low`, `pass_at_4_high`."""
     metrics = {}
     for k, estimate in estimates.items():
-        metrics[f"{prefix}pass_at_{k}"] = estimate.estimate
-        metrics[f"{prefix}pass_at_{k}_low"] = estimate.low
-        metrics[f"{prefix}pass_at_{k}_high"] = estimate.high
+        name = f"{prefix}{measure}_{k}"
+        metrics[name], metrics[f"{name}_low"], metrics[f"{name}_high"] = estimate.estimate, estimate.low, estimate.high
     return metrics
 
 

@@ -103,7 +103,8 @@ class Validation(TrainerCallback):
 
         was_training = model.training
         engine = TransformersEngine(model, processing_class)
-        counts = [result.counts for result in evaluate_engine(self._problems, engine, self._evaluation, _ignore)]
+        batches = evaluate_engine(self._problems, engine, self._evaluation)
+        counts = [result.counts for batch in batches for result in batch]
         model.train(was_training)
         last = read_metrics(self._trial / POLICY)[-1]
         report = {
@@ -178,7 +179,3 @@ def _read_reports(trial: Path) -> list[dict[str, float]]:
     path = trial / REPORTS_FILE
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith("\n")]
-
-
-def _ignore(done: int) -> None:
-    """Nobody watches the single problems of a validation."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,7 @@ def validate(checkpoint: Any, validation: Validation, queue: Any) -> dict[str, f
     folder = Path(checkpoint.path)
     step = int(folder.name.rpartition("-")[2])
     try:
-        results = list(
-            evaluate_policy(validation.problems, folder, validation.evaluation, on_problem=lambda done: None)
-        )
+        results = list(chain.from_iterable(evaluate_policy(validation.problems, folder, validation.evaluation)))
     except OSError:
         if folder.exists():
             raise

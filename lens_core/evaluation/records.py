@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lens_core.passk import Estimate, mean_pass_at_k
+from lens_core.errors import LensError, first_line
+from lens_core.evaluation.calibration import Calibration, calibration
+from lens_core.evaluation.files import PASSK_FILE, ROLLOUTS_FILE
+from lens_core.passk import Estimate, majority_at_k, mean_over_problems, pass_at_k
+
+SlicedBy = Literal["level", "subject", "source"]
+SLICED_BY: tuple[SlicedBy, ...] = ("level", "subject", "source")
 
 
 class Record(BaseModel):
@@ -28,6 +35,10 @@ class Completion(Record):
     tokens: int
     truncated: bool
     """Cut off by the token limit."""
+    token_logprobs: tuple[float, ...] | None = None
+    """log-probability of each token, to three digits; None where they were not kept."""
+    token_lengths: tuple[int, ...] | None = None
+    """Characters of `text` that each token wrote, 0 for special tokens; None where that is not known."""
 
 
 class ProblemResult(Record):
@@ -47,6 +58,44 @@ class ProblemResult(Record):
         """(graded completions, right ones): an ungraded answer is not a wrong one."""
         outcomes = [completion.outcome for completion in self.completions]
         return len(outcomes) - outcomes.count("ungraded"), outcomes.count("correct")
+
+    @property
+    def votes(self) -> tuple[int, tuple[int, ...]]:
+        """(right completions, completions of each wrong answer): what a majority is decided by.
+
+        Right answers are one answer, however they are written. Wrong ones are the same where the extracted answers are,
+        but for white space; completions without an answer vote together, for none.
+        """
+        wrong = Counter(
+            None if completion.extracted is None else "".join(completion.extracted.split())
+            for completion in self.completions
+            if completion.outcome == "wrong"
+        )
+        return self.counts[1], tuple(sorted(wrong.values()))
+
+    def pass_at(self, k: int) -> float | None:
+        """Pass@k of this problem; None with fewer than k graded completions."""
+        graded, right = self.counts
+        return pass_at_k(graded, right, k) if graded >= k else None
+
+    def majority_at(self, k: int) -> float | None:
+        """maj@k of this problem; None with fewer than k graded completions."""
+        return majority_at_k(*self.votes, k) if self.counts[0] >= k else None
+
+
+class Slice(Record):
+    """Results on a part of the problems; all shares in [0, 1]."""
+
+    problems: int
+    overall: dict[int, Estimate]
+    """Pass@k, by k."""
+    majority: dict[int, Estimate]
+    """maj@k, by k."""
+    ungraded: float
+    truncated: float
+    mean_tokens: float
+    calibration: Calibration | None
+    """None where nothing was graded."""
 
 
 class PassKReport(Record):
@@ -73,6 +122,12 @@ class PassKReport(Record):
     confidence_right: float | None
     """Mean confidence of right answers; None where there is none."""
     confidence_wrong: float | None
+    majority: dict[int, Estimate] = {}
+    """maj@k, by k."""
+    calibration: Calibration | None = None
+    """None where nothing was graded."""
+    slices: dict[SlicedBy, dict[str, Slice]] = {}
+    """By level, subject and source, where the data has more than one of them."""
 
 
 def summarise(
@@ -87,23 +142,45 @@ def summarise(
     """
     if not results:
         raise ValueError("results is empty: there is nothing to summarise")
-    levels = sorted({result.level for result in results if result.level is not None})
     completions = [completion for result in results for completion in result.completions]
+    slices = {name: _slices(results, name, ks, seed) for name in SLICED_BY}
+    whole = _slice(results, ks, seed)
     return PassKReport(
         model=label,
         data_digest=data_digest,
         n=n,
         ks=tuple(ks),
         problems=len(results),
-        overall=_estimates(results, ks, seed),
-        levels={level: _estimates([r for r in results if r.level == level], ks, seed) for level in levels},
+        overall=whole.overall,
+        levels={int(level): part.overall for level, part in slices["level"].items()},
         negative_groups=_share_negative(results),
-        ungraded=float(np.mean([completion.outcome == "ungraded" for completion in completions])),
-        truncated=float(np.mean([completion.truncated for completion in completions])),
-        mean_tokens=float(np.mean([completion.tokens for completion in completions])),
+        ungraded=whole.ungraded,
+        truncated=whole.truncated,
+        mean_tokens=whole.mean_tokens,
         confidence_right=_mean_confidence(completions, "correct"),
         confidence_wrong=_mean_confidence(completions, "wrong"),
+        majority=whole.majority,
+        calibration=whole.calibration,
+        slices={name: parts for name, parts in slices.items() if len(parts) > 1},
     )
+
+
+def read_evaluation(folder: Path) -> tuple[PassKReport, list[ProblemResult]]:
+    """What a finished evaluation's folder holds.
+
+    Raises:
+        LensError: if it is none.
+    """
+    try:
+        report = PassKReport.model_validate_json((folder / PASSK_FILE).read_text(encoding="utf-8"))
+        return report, read_results(folder / ROLLOUTS_FILE)
+    except OSError as error:
+        raise LensError(
+            f"{folder} holds no finished evaluation ({error.filename}: {error.strerror}): run `lens evaluate` with "
+            f"-o {folder}"
+        ) from error
+    except ValidationError as error:
+        raise LensError(f"{folder} holds no evaluation that can be read: {first_line(error)}") from error
 
 
 def read_results(path: Path) -> list[ProblemResult]:
@@ -112,9 +189,36 @@ def read_results(path: Path) -> list[ProblemResult]:
         return [ProblemResult.model_validate_json(line) for line in file]
 
 
-def _estimates(results: Sequence[ProblemResult], ks: Sequence[int], seed: int) -> dict[int, Estimate]:
-    counts = [result.counts for result in results]
-    return {k: mean_pass_at_k(counts, k, seed) for k in ks if any(n >= k for n, _ in counts)}
+def _slices(results: Sequence[ProblemResult], name: SlicedBy, ks: Sequence[int], seed: int) -> dict[str, Slice]:
+    """By the value of a field, in its order; problems without a value are in no slice."""
+    values = sorted({getattr(result, name) for result in results} - {None})
+    return {
+        str(value): _slice([result for result in results if getattr(result, name) == value], ks, seed)
+        for value in values
+    }
+
+
+def _slice(results: Sequence[ProblemResult], ks: Sequence[int], seed: int) -> Slice:
+    completions = [completion for result in results for completion in result.completions]
+    graded = [completion for completion in completions if completion.outcome != "ungraded"]
+    return Slice(
+        problems=len(results),
+        overall=_estimates(results, ks, ProblemResult.pass_at, seed),
+        majority=_estimates(results, ks, ProblemResult.majority_at, seed),
+        ungraded=1 - len(graded) / len(completions),
+        truncated=float(np.mean([completion.truncated for completion in completions])),
+        mean_tokens=float(np.mean([completion.tokens for completion in completions])),
+        calibration=calibration(
+            [completion.confidence for completion in graded], [completion.outcome == "correct" for completion in graded]
+        ),
+    )
+
+
+def _estimates(
+    results: Sequence[ProblemResult], ks: Sequence[int], value: Callable[[ProblemResult, int], float | None], seed: int
+) -> dict[int, Estimate]:
+    values = {k: [each for result in results if (each := value(result, k)) is not None] for k in ks}
+    return {k: mean_over_problems(of, seed) for k, of in values.items() if of}
 
 
 def _share_negative(results: Sequence[ProblemResult]) -> float:

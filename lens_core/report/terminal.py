@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lens_core.evaluation.records import PassKReport
+from lens_core.evaluation.comparison import Comparison
+from lens_core.evaluation.records import PassKReport, Slice
 from lens_core.passk import Estimate
 from lens_core.report.study import signed
 from lens_core.tracking import differing
@@ -20,6 +21,9 @@ from lens_core.tracking import differing
 if TYPE_CHECKING:
     from lens_core.doctor import Check
     from lens_core.tracking import RunRow
+
+_DUELS = 5
+"""Problems shown from each end of the list of wins and losses; the report has them all."""
 
 
 def _console() -> Console:
@@ -29,12 +33,6 @@ def _console() -> Console:
 
 def print_tables(reports: Sequence[PassKReport]) -> None:
     """Pass@k of each model, then its Pass@1 by level, in percent with 95 % intervals."""
-
-    def cell(estimates: Mapping[int, Estimate], k: int) -> str:
-        if k not in estimates:
-            return "not graded"
-        return f"{100 * estimates[k].estimate:.1f} [{100 * estimates[k].low:.1f}, {100 * estimates[k].high:.1f}]"
-
     ks, levels = reports[0].ks, sorted({level for report in reports for level in report.levels})
     console = _console()
     table = Table(title=f"Pass@k, % [95 % interval], {reports[0].problems} problems x {reports[0].n} answers")
@@ -46,11 +44,104 @@ def print_tables(reports: Sequence[PassKReport]) -> None:
     for level in levels:
         by_level.add_column(f"level {level}", justify="right")
     for report in reports:
-        table.add_row(report.model, *(cell(report.overall, k) for k in ks))
-        by_level.add_row(report.model, *(cell(report.levels.get(level, {}), ks[0]) for level in levels))
+        table.add_row(report.model, *(_cell(report.overall, k) for k in ks))
+        by_level.add_row(report.model, *(_cell(report.levels.get(level, {}), ks[0]) for level in levels))
     console.print(table)
     if levels:
         console.print(by_level)
+
+
+def print_evaluation(report: PassKReport) -> None:
+    """All that an evaluation found: Pass@k, maj@k, lengths and calibration; by level, subject and source as well."""
+    console = _console()
+    table = Table(title=f"{report.model}, % [95 % interval], {report.problems} problems x {report.n} answers")
+    for title in ("", *(f"k = {k}" for k in report.ks)):
+        table.add_column(title, justify="right" if title else "left")
+    table.add_row("Pass@k", *(_cell(report.overall, k) for k in report.ks))
+    table.add_row("maj@k", *(_cell(report.majority, k) for k in report.ks))
+    console.print(table)
+    for name, parts in report.slices.items():
+        console.print(_slices_table(name, parts, report.ks))
+    console.print(
+        f"{report.mean_tokens:.1f} tokens an answer, {report.truncated:.1%} cut off, {report.ungraded:.1%} ungraded"
+    )
+    if report.calibration is not None:
+        console.print(_calibration_table(report))
+
+
+def _slices_table(name: str, parts: Mapping[str, Slice], ks: Sequence[int]) -> Table:
+    """The first and the last k: more would not fit a terminal."""
+    shown = list(dict.fromkeys((ks[0], ks[-1])))
+    table = Table(title=f"By {name}, %")
+    table.add_column(name)
+    titles = [*(f"Pass@{k}" for k in shown), f"maj@{ks[-1]}", "tokens", "cut off", "ECE", "problems"]
+    for title in titles:
+        table.add_column(title, justify="right")
+    for value, of in parts.items():
+        table.add_row(
+            value,
+            *(_cell(of.overall, k) for k in shown),
+            _cell(of.majority, ks[-1]),
+            f"{of.mean_tokens:.1f}",
+            f"{100 * of.truncated:.1f}",
+            "" if of.calibration is None else f"{of.calibration.ece:.3f}",
+            str(of.problems),
+        )
+    return table
+
+
+def _calibration_table(report: PassKReport) -> Table:
+    assert report.calibration is not None
+    auroc = "" if report.calibration.auroc is None else f", AUROC {report.calibration.auroc:.3f}"
+    table = Table(title=f"Confidence: ECE {report.calibration.ece:.3f}{auroc}")
+    for title in ("confidence", "answers", "mean confidence, %", "right, %"):
+        table.add_column(title, justify="right")
+    for row in report.calibration.bins:
+        between = f"{row.low:.1f} to {row.high:.1f}"
+        table.add_row(between, str(row.answers), f"{100 * row.confidence:.1f}", f"{100 * row.right:.1f}")
+    return table
+
+
+def print_comparison(found: Comparison) -> None:
+    """Paired differences for every k, and wins and losses."""
+    one, other = found.one.model, found.other.model
+    table = Table(title=f"{other} less {one}, % [95 % interval]")
+    for title in ("", one, other, "difference", "p", "problems"):
+        table.add_column(title, justify="right" if title else "left")
+    for name, rows in (("Pass", found.pass_at_k), ("maj", found.majority_at_k)):
+        for k, each in rows.items():
+            if name == "maj" and k == 1:  # the same as Pass@1
+                continue
+            of = each.difference
+            table.add_row(
+                f"{name}@{k}",
+                f"{100 * each.one:.1f}",
+                f"{100 * each.other:.1f}",
+                f"{signed(of.estimate)} [{signed(of.low)}, {signed(of.high)}]",
+                f"{each.p:.2g}",
+                str(of.problems),
+            )
+    console = _console()
+    console.print(table)
+    wins = f"wins {found.wins} problems, loses {found.losses}, ties {found.ties}"
+    console.print(f"{other} {wins} (sign test: p = {found.sign_p:.2g})")
+    duels = [duel for duel in found.duels if duel.difference]
+    shown = duels if len(duels) <= 2 * _DUELS else duels[:_DUELS] + duels[-_DUELS:]
+    table = Table(title=f"Largest losses and wins of {other}, right answers")
+    for title in ("problem", "level", one, other, "difference"):
+        table.add_column(title, justify="left" if title == "problem" else "right", overflow="fold")
+    for duel in shown:
+        assert duel.difference is not None
+        counts = (f"{right} of {graded}" for graded, right in (duel.one, duel.other))
+        table.add_row(duel.problem, "" if duel.level is None else str(duel.level), *counts, signed(duel.difference))
+    if shown:
+        console.print(table)
+
+
+def _cell(estimates: Mapping[int, Estimate], k: int) -> str:
+    if k not in estimates:
+        return "not graded"
+    return f"{100 * estimates[k].estimate:.1f} [{100 * estimates[k].low:.1f}, {100 * estimates[k].high:.1f}]"
 
 
 def print_study(found: Mapping[str, Any]) -> None:

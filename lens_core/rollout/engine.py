@@ -202,22 +202,29 @@ def sample_rollouts(
     sampling: SamplingConfig,
     seed: int,
     form: PromptConfig = AUTO,
-) -> Iterator[list[Rollout]]:
-    """Yield `n` rollouts of each question, question by question; the same seed draws the same completions, whatever
+    first: int = 0,
+) -> Iterator[list[list[Rollout]]]:
+    """Yield `n` rollouts of each question, batch by batch; the same seed draws the same completions, whatever
     `sampling.batch_size` is.
+
+    Args:
+        first: leave out the questions before this one. The others get the completions that they would have got, and
+            batches begin where they would have begun: rounding depends on what is decoded together.
     """
     prompts = [encode_prompt(question, engine.tokenizer, form) for question in questions]
     step = max(1, sampling.batch_size // n)
-    for start in range(0, len(prompts), step):
-        repeated = [prompt for prompt in prompts[start : start + step] for _ in range(n)]
+    start = first
+    while start < len(prompts):
+        end = (start // step + 1) * step
+        repeated = [prompt for prompt in prompts[start:end] for _ in range(n)]
         drawn = engine.sample_ids(repeated, sampling, seed, start * n)
         texts = engine.tokenizer.batch_decode(drawn.token_ids, skip_special_tokens=True)
         rollouts = [
             Rollout(text, tuple(ids), tuple(logprobs), truncated=ids[-1] not in engine.ends)
             for text, ids, logprobs in zip(texts, drawn.token_ids, drawn.logprobs, strict=True)
         ]
-        for first in range(0, len(rollouts), n):
-            yield rollouts[first : first + n]
+        yield [rollouts[place : place + n] for place in range(0, len(rollouts), n)]
+        start = end
 
 
 def encode_prompt(question: str, tokenizer: PreTrainedTokenizerBase, form: PromptConfig = AUTO) -> list[int]:

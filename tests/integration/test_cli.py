@@ -24,7 +24,9 @@ def lens(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
     [
         (["demo", "--nope"], "No such option: --nope"),
         (["nope"], "No such command 'nope'"),
-        (["evaluate"], "Missing argument 'policy'"),
+        (["evaluate"], "Missing argument 'MODEL'"),
+        (["compare", "nowhere", "elsewhere"], "nowhere is no evaluation's folder"),
+        (["view", "nowhere"], "nowhere holds no finished evaluation"),
         (["demo", "-s", "train.group_size=1"], "train.group_size"),
         (["demo", "-s", "methods.lens.alpha=-1"], "alpha is -1"),
         (["demo", "-s", "evaluation.ks=[32]"], "k = 32 exceeds n = 16"),
@@ -65,6 +67,8 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
         ["demo"],
         ["train"],
         ["evaluate"],
+        ["compare"],
+        ["view"],
         ["data", "prepare"],
         ["data", "ladder"],
         ["base", "train"],
@@ -98,7 +102,8 @@ def test_train_and_evaluate_by_hand(
     assert not lens(monkeypatch, "evaluate", "policy", "--data", "data", "-o", "evaluation", "-n", "2", "-k", "1,2")
     assert "policy" in capsys.readouterr().out
     assert {"model.safetensors", "metrics.jsonl", "training.json"} <= {p.name for p in (tmp_path / "policy").iterdir()}
-    assert {p.name for p in (tmp_path / "evaluation").iterdir()} == {"rollouts.jsonl", "passk.json"}
+    written = {"evaluation.json", "rollouts.jsonl", "passk.json", "viewer.html"}
+    assert {p.name for p in (tmp_path / "evaluation").iterdir()} == written
 
 
 def test_policy_folder_that_is_no_model_is_named(

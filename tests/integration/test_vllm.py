@@ -146,7 +146,7 @@ def test_an_end_that_only_the_tokenizer_names_ends_an_answer(
 
 def test_rollouts_include_the_end_and_know_whether_they_reached_it(engine: VllmEngine) -> None:
     sampling = SamplingConfig(max_new_tokens=12)
-    groups = list(sample_rollouts(engine, ["1+1", "What is 2+2?"], n=16, sampling=sampling, seed=1))
+    (groups,) = sample_rollouts(engine, ["1+1", "What is 2+2?"], n=16, sampling=sampling, seed=1)
     assert [len(group) for group in groups] == [16, 16]
     rollouts = [rollout for group in groups for rollout in group]
     assert {rollout.truncated for rollout in rollouts} == {True, False}

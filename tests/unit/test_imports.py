@@ -21,12 +21,18 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "lens_core.config": ({"errors", "sections", "baselines", "verify"}, {"pydantic", "yaml"}),
     "lens_core.data": ({"errors", "sections", "config", "progress"}, {"pydantic", "datasets", "pyarrow", "rensa"}),
     "lens_core.verify": (set(), {"latex2sympy2_extended", "sympy"}),
-    "lens_core.rollout": ({"errors", "config"}, {"numpy", "torch", "transformers", "pydantic", "safetensors", "vllm"}),
+    "lens_core.rollout": (
+        {"errors", "config"},
+        {"numpy", "torch", "transformers", "tokenizers", "pydantic", "safetensors", "vllm"},
+    ),
     "lens_core.training": (
         {"errors", "config", "objective", "baselines", "data", "verify", "rollout"},
         {"torch", "trl", "transformers", "datasets", "tokenizers", "pydantic", "safetensors", "peft", "accelerate"},
     ),
-    "lens_core.evaluation": ({"config", "passk", "data", "verify", "rollout"}, {"numpy", "pydantic", "scipy"}),
+    "lens_core.evaluation": (
+        {"errors", "config", "passk", "data", "verify", "rollout"},
+        {"numpy", "pydantic", "scipy"},
+    ),
     "lens_core.distributed": (
         {"errors", "config", "passk", "data", "rollout", "training", "evaluation"},
         {"ray", "optuna", "torch", "transformers", "safetensors"},

@@ -2,17 +2,29 @@ from pathlib import Path
 
 import pytest
 
-from lens_core.evaluation.records import Completion, PassKReport, ProblemResult, read_results, summarise
+from lens_core.errors import LensError
+from lens_core.evaluation.records import (
+    Completion,
+    PassKReport,
+    ProblemResult,
+    read_evaluation,
+    read_results,
+    summarise,
+)
 
 
-def completion(outcome: str, confidence: float = 0.5, tokens: int = 10, truncated: bool = False) -> Completion:
+def completion(
+    outcome: str, confidence: float = 0.5, tokens: int = 10, truncated: bool = False, extracted: str | None = None
+) -> Completion:
     fields = {"outcome": outcome, "confidence": confidence, "tokens": tokens, "truncated": truncated}
-    return Completion.model_validate({"text": "t", "reason": "r", "extracted": None, **fields})
+    return Completion.model_validate({"text": "t", "reason": "r", "extracted": extracted, **fields})
 
 
-def result(name: str, level: int | None, *completions: Completion) -> ProblemResult:
+def result(
+    name: str, level: int | None, *completions: Completion, subject: str | None = None, source: str = "s"
+) -> ProblemResult:
     return ProblemResult(
-        problem=name, prompt="P", answer="1", level=level, subject=None, source="s", completions=completions
+        problem=name, prompt="P", answer="1", level=level, subject=subject, source=source, completions=completions
     )
 
 
@@ -56,3 +68,43 @@ def test_summarise_of_nothing_says_so() -> None:
 def test_k_without_graded_answers_has_no_estimate() -> None:
     report = summarise("m", "digest", [result("a", 1, completion("ungraded"))], n=1, ks=(1,))
     assert (report.overall, report.levels) == ({}, {1: {}})
+
+
+def test_votes_group_equal_answers() -> None:
+    answers = [completion("wrong", extracted=text) for text in ("3", "\\frac{1}{2}", "\\frac{1} {2}", None, None)]
+    one = result("a", 1, *answers, completion("correct", extracted="0.5"), completion("correct", extracted="1/2"),
+                 completion("ungraded", extracted="3"))  # fmt: skip
+    # Two right ones; a 3; two halves, but for white space the same; two without an answer. Ungraded ones do not vote.
+    assert one.votes == (2, (1, 2, 2))
+
+
+def test_majority_by_hand() -> None:
+    report = summarise("m", "d", [result("a", None, *[completion("correct", extracted="1")] * 2,
+                                         completion("wrong", extracted="2"))], n=3, ks=(1, 2, 3))  # fmt: skip
+    # Two of three right: maj@1 2/3; of the pairs one is right, two are ties: 2/3; all three: right.
+    assert [report.majority[k].estimate for k in (1, 2, 3)] == pytest.approx([2 / 3, 2 / 3, 1.0])
+
+
+def test_slices_by_subject_and_source() -> None:
+    right, wrong = completion("correct", 0.9, tokens=10), completion("wrong", 0.6, tokens=20, truncated=True)
+    results = [
+        result("a", None, right, right, subject="Algebra", source="math"),
+        result("b", None, right, wrong, subject="Geometry", source="math"),
+        result("c", None, wrong, wrong, subject="Geometry", source="math"),
+    ]
+    report = summarise("m", "d", results, n=2, ks=(1, 2))
+    assert report.slices.keys() == {"subject"}  # one source is no slice, and there are no levels
+    geometry = report.slices["subject"]["Geometry"]
+    assert (geometry.problems, geometry.overall[1].estimate, geometry.overall[2].estimate) == (2, 0.25, 0.5)
+    assert (geometry.mean_tokens, geometry.truncated, geometry.ungraded) == (17.5, 0.75, 0.0)
+    assert geometry.calibration is not None
+    # Bin (0.5, 0.6]: 3 of 4 answers, none right, |0 - 0.6|; bin (0.8, 0.9]: 1 of 4, right, |1 - 0.9|.
+    assert geometry.calibration.ece == pytest.approx(0.75 * 0.6 + 0.25 * 0.1)
+
+
+def test_folder_without_an_evaluation_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LensError, match="holds no finished evaluation"):
+        read_evaluation(tmp_path)
+    (tmp_path / "passk.json").write_text("{}")
+    with pytest.raises(LensError, match="holds no evaluation that can be read"):
+        read_evaluation(tmp_path)

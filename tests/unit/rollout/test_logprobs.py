@@ -14,7 +14,7 @@ def test_sampling_logprobs_are_those_of_a_full_forward_pass() -> None:
     # Make <eos> likely enough that rows end at different lengths.
     model.generation_config.eos_token_id = list(range(2, 40))
     config = SamplingConfig(temperature=0.7, max_new_tokens=24)
-    groups = list(sample_rollouts(TransformersEngine(model, tokenizer), QUESTIONS, 8, config, seed=0))
+    (groups,) = sample_rollouts(TransformersEngine(model, tokenizer), QUESTIONS, 8, config, seed=0)
     assert len({len(rollout.token_ids) for group in groups for rollout in group}) > 3
     for question, group in zip(QUESTIONS, groups, strict=True):
         prompt = tokenizer.encode(question + "\n")
@@ -66,7 +66,7 @@ def test_rollouts_say_whether_they_were_cut_off() -> None:
     model = tiny_policy()
     model.generation_config.eos_token_id = list(range(2, 40))
     engine = TransformersEngine(model, character_tokenizer())
-    group = next(sample_rollouts(engine, QUESTIONS[:1], 16, SamplingConfig(max_new_tokens=8), 0))
+    ((group,),) = sample_rollouts(engine, QUESTIONS[:1], 16, SamplingConfig(max_new_tokens=8), 0)
     assert {rollout.truncated for rollout in group} == {True, False}
     for rollout in group:
         ended = rollout.token_ids[-1] in range(2, 40)

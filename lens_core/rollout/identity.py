@@ -1,0 +1,63 @@
+"""What makes a policy the policy that it is, as a short text that can be compared."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from lens_core.errors import LensError, first_line
+
+_PARTS = (
+    "config.json",
+    "generation_config.json",
+    "*.safetensors",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template*",
+    "vocab*",
+    "merges.txt",
+    "*.model",
+)
+"""All that decides over a policy's answers; a training's own records beside it do not."""
+_HASHED_BYTES = 2**34
+
+
+def identity(policy: str | Path) -> str:
+    """SHA-256 of a policy folder's weights, configuration and tokenizer; for a hub's name, the name with its commit.
+
+    Files above 16 GiB together are known by name, size and time of change instead of by content.
+
+    Raises:
+        LensError: if it is neither a folder nor a model that a hub, or its cache, has.
+    """
+    folder = Path(policy)
+    if not folder.is_dir():
+        return f"{policy}@{_commit(str(policy))}"
+    files = sorted({path for part in _PARTS for path in folder.glob(part) if path.is_file()})
+    whole = sum(path.stat().st_size for path in files) <= _HASHED_BYTES
+    sha256 = hashlib.sha256()
+    for path in files:
+        sha256.update(f"{path.name} {_content(path) if whole else _stamp(path)}\n".encode())
+    return f"sha256:{sha256.hexdigest()}"
+
+
+def _content(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _stamp(path: Path) -> str:
+    return f"{path.stat().st_size} {path.stat().st_mtime_ns}"
+
+
+def _commit(name: str) -> str:
+    from transformers.utils import cached_file, extract_commit_hash
+
+    try:
+        path = cached_file(name, "config.json")
+    except (OSError, ValueError) as error:
+        raise LensError(
+            f"{name} is neither a folder nor the name of a model that can be had from a hub: {first_line(error)}"
+        ) from error
+    return str(extract_commit_hash(path, None))
