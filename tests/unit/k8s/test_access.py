@@ -8,8 +8,8 @@ from tests.manifests import PLATFORMS, RENDERED, Manifest, of_kind, pod_template
 
 GRANTED = {
     "lens-launcher": {
-        "ray.io/rayjobs": {"create", "get", "list", "watch", "patch", "delete"},
-        "coordination.k8s.io/leases": {"create", "get", "patch"},
+        "ray.io/rayjobs": {"create", "get", "watch", "patch", "delete"},
+        "coordination.k8s.io/leases": {"create", "patch"},
         "/pods": {"list"},
         "/pods/log": {"get"},
     },
@@ -20,7 +20,7 @@ GRANTED = {
         "/pods": {"get"},
     },
 }
-"""Of each role; docs/rayjob.md says what for."""
+"""Of each role, by group and resource."""
 BOUND = {
     "lens-launcher": ("lens-launcher", "lens-launcher"),
     "lens-job": ("lens-job", "lens-job"),
