@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-unit lint format setup vllm ui clean
+.PHONY: demo test test-unit lint format setup vllm ui images check-images clean
 
 demo: setup  ## run the whole LENS pipeline on this machine
 	@$(BIN)/lens demo
@@ -27,6 +27,12 @@ vllm: setup $(VENV)/vllm-ready  ## vLLM for a machine without a GPU
 
 ui: setup  ## MLflow on the demo's store
 	@$(BIN)/mlflow ui --backend-store-uri sqlite:///.lens/mlflow.db
+
+images:  ## container images by docker, podman or buildah; see scripts/build-images
+	@scripts/build-images cpu mlflow
+
+check-images:  ## what the CPU image can do in a restricted pod
+	@scripts/check-images
 
 clean:  ## remove everything that the commands above made
 	rm -rf $(VENV) .lens .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

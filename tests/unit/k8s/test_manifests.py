@@ -2,6 +2,7 @@
 
 import copy
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import kubernetes_validate
 import pytest
 import yaml
 from kubernetes.utils.quantity import parse_quantity
+from typer.testing import CliRunner
 
+from lens_core.cli import app
 from lens_core.kube.rayjob import Job
 from lens_core.kube.rayjob import manifest as rayjob
 from lens_core.kube.rules import check
@@ -201,3 +204,18 @@ def test_names_that_are_referred_to_exist(folder: str) -> None:
     services = of_kind(folder, "Service").values()
     labels = [t["metadata"]["labels"] for each in rendered(folder) for t in pod_templates(each)]
     assert all(any(s["spec"]["selector"].items() <= each.items() for each in labels) for s in services)
+
+
+def readme_launches() -> list[list[str]]:
+    """Arguments of every `lens k8s launch` in the README."""
+    text = (ROOT / "k8s/README.md").read_text("utf-8").replace("\\\n", " ")
+    return [shlex.split(line)[1:] for line in text.splitlines() if line.startswith("lens k8s launch")]
+
+
+@pytest.mark.parametrize("arguments", readme_launches(), ids=lambda arguments: arguments[arguments.index("--run") + 1])
+def test_launches_of_the_readme_are_good(arguments: list[str], monkeypatch: pytest.MonkeyPatch, crds: Path) -> None:
+    monkeypatch.chdir(ROOT)
+    at = arguments.index("--")
+    result = CliRunner().invoke(app, [*arguments[:at], "--dry-run", *arguments[at:]])
+    assert result.exit_code == 0, result.output
+    assert errors(yaml.safe_load(result.stdout), crds) == []
