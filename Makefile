@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-unit lint format setup vllm lm-eval ui clean
+.PHONY: demo test test-unit lint format setup vllm lm-eval ui images check-images clean
 
 demo: setup  ## run the whole LENS pipeline on this machine
 	@$(BIN)/lens demo
@@ -29,6 +29,12 @@ lm-eval: setup $(VENV)/lm-eval-ready  ## lm-evaluation-harness, to compare with
 
 ui: setup  ## MLflow on the demo's store
 	@$(BIN)/mlflow ui --backend-store-uri sqlite:///.lens/mlflow.db
+
+images:  ## container images by docker, podman or buildah; see scripts/build-images
+	@scripts/build-images cpu mlflow
+
+check-images:  ## what the CPU image can do in a restricted pod
+	@scripts/check-images
 
 clean:  ## remove everything that the commands above made
 	rm -rf $(VENV) .lens .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

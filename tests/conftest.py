@@ -15,6 +15,16 @@ os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"] = "false"
 for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "LENS_HOME", "KFP_ENDPOINT", "KFP_TOKEN"):
     os.environ.pop(name, None)
 
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that write to a cluster run when asked for, `-m kube`, and not because KUBECONFIG happens to be set."""
+    if "kube" in config.option.markexpr:
+        return
+    for_a_cluster = [each for each in items if each.get_closest_marker("kube") is not None]
+    config.hook.pytest_deselected(items=for_a_cluster)
+    items[:] = [each for each in items if each not in for_a_cluster]
+
+
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -1,0 +1,84 @@
+"""What `k8s/` renders to, and what may be asked of it."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+Manifest = dict[str, Any]
+
+ROOT = Path(__file__).resolve().parents[1]
+KUBECTL = Path(sys.executable).with_name("kubectl")
+PLATFORMS = ("overlays/local", "overlays/gpu", "overlays/production")
+RENDERED = (*PLATFORMS, "ray/base", "ray/gpu")
+_TEMPLATES = {
+    "Deployment": ("spec", "template"),
+    "StatefulSet": ("spec", "template"),
+    "Job": ("spec", "template"),
+    "CronJob": ("spec", "jobTemplate", "spec", "template"),
+}
+
+
+@cache
+def rendered(folder: str) -> tuple[Manifest, ...]:
+    """All objects that kustomize makes of a folder of `k8s/`."""
+    text = subprocess.run([KUBECTL, "kustomize", ROOT / "k8s" / folder], check=True, capture_output=True).stdout
+    return tuple(yaml.safe_load_all(text))
+
+
+def of_kind(folder: str, kind: str) -> dict[str, Manifest]:
+    """By name."""
+    return {each["metadata"]["name"]: each for each in rendered(folder) if each["kind"] == kind}
+
+
+def pod_templates(manifest: Manifest) -> Iterator[Manifest]:
+    """Of everything that makes pods, Ray's kinds included."""
+    spec = manifest.get("spec", {})
+    if manifest["kind"] in _TEMPLATES:
+        template = manifest
+        for key in _TEMPLATES[manifest["kind"]]:
+            template = template[key]
+        yield template
+    if manifest["kind"] in ("RayCluster", "RayJob"):
+        cluster = spec.get("rayClusterSpec", spec)
+        yield cluster["headGroupSpec"]["template"]
+        yield from (group["template"] for group in cluster.get("workerGroupSpecs", []))
+        if "submitterPodTemplate" in spec:
+            yield spec["submitterPodTemplate"]
+
+
+def containers(pod: Manifest) -> list[Manifest]:
+    return [*pod.get("initContainers", []), *pod["containers"]]
+
+
+_VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
+
+
+def violations(pod: Manifest) -> list[str]:
+    """What the restricted Pod Security Standard, and our own rule of a read-only root, have against a pod's spec.
+
+    https://kubernetes.io/docs/concepts/security/pod-security-standards
+    """
+    security = pod.get("securityContext", {})
+    found = [key for key in ("hostNetwork", "hostPID", "hostIPC") if pod.get(key)]
+    if security.get("runAsNonRoot") is not True or security.get("runAsUser", 1) == 0:
+        found.append("runAsNonRoot")
+    if security.get("seccompProfile", {}).get("type") not in ("RuntimeDefault", "Localhost"):
+        found.append("seccompProfile")
+    found += ["volume" for each in pod.get("volumes", []) if not _VOLUMES & each.keys()]
+    for container in containers(pod):
+        own = container.get("securityContext", {})
+        if own.get("allowPrivilegeEscalation") is not False or own.get("privileged"):
+            found.append("allowPrivilegeEscalation")
+        if own.get("capabilities", {}).get("drop") != ["ALL"] or own.get("capabilities", {}).get("add"):
+            found.append("capabilities")
+        if own.get("readOnlyRootFilesystem") is not True:
+            found.append("readOnlyRootFilesystem")
+        if own.get("runAsNonRoot") is False or own.get("runAsUser") == 0:
+            found.append("runAsNonRoot")
+        found += ["hostPort" for port in container.get("ports", []) if "hostPort" in port]
+    return found
