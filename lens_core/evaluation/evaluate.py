@@ -49,7 +49,7 @@ def evaluate_engine(
         temperature=config.temperature, max_new_tokens=config.max_new_tokens, batch_size=config.batch_size
     )
     questions = [problem.prompt for problem in problems]
-    grader = grader_for(config.verifier)
+    grader = grader_for(config.verifier, config.answer_pattern)
     token_lengths = TokenLengths(engine.tokenizer) if config.token_logprobs else None
     left = iter(problems[first:])
     for groups in sample_rollouts(engine, questions, config.n, sampling, config.seed, config.prompt, first):

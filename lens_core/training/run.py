@@ -79,7 +79,7 @@ def train_policy(
         stopping = StopWhenAsked()
         trainer = LensTrainer(
             model,
-            reward_funcs=VerifierReward(config.verifier),
+            reward_funcs=VerifierReward(config.verifier, config.answer_pattern),
             args=grpo_config(config, output),
             train_dataset=dataset,
             processing_class=tokenizer,

@@ -65,6 +65,14 @@ def find_answer(completion: str) -> str | None:
     return text.strip() if _is_bare(text) else _last_mathematics(text[tail_start:])
 
 
+def find_by_pattern(pattern: re.Pattern[str], completion: str) -> str | None:
+    """What the first group of `pattern` matched last, in the last stretch of the completion; None where it did not."""
+    found = None
+    for match in pattern.finditer(_after_reasoning(completion)[-_TAIL_CHARS:]):
+        found = match[1]
+    return found
+
+
 def _is_bare(text: str) -> bool:
     """Whether a completion is an answer and nothing else."""
     text = text.strip()

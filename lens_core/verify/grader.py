@@ -13,10 +13,10 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from types import TracebackType
 
-from lens_core.verify.extract import MAX_ANSWER_CHARS, find_answer
+from lens_core.verify.extract import MAX_ANSWER_CHARS, find_answer, find_by_pattern
 from lens_core.verify.verdict import Outcome, Verdict
 
 _REMEMBERED = 4096
@@ -80,10 +80,12 @@ class _Worker:
 class Grader:
     """Grades completions in `workers` processes, each answer within `timeout_s` seconds of work.
 
+    The final answer is what `find_answer` finds, or the first group of `answer_pattern` where it last matches.
     Processes start with the first answer that needs one. Safe to share between threads; close it after use.
     """
 
-    def __init__(self, workers: int = 1, timeout_s: float = 5.0) -> None:
+    def __init__(self, workers: int = 1, timeout_s: float = 5.0, answer_pattern: str | None = None) -> None:
+        self._find = find_answer if answer_pattern is None else partial(find_by_pattern, re.compile(answer_pattern))
         self._idle: queue.Queue[_Worker] = queue.Queue()
         self._workers = [_Worker(timeout_s) for _ in range(workers)]
         for worker in self._workers:
@@ -106,7 +108,7 @@ class Grader:
 
         An answer that could not be graded is forgotten, so that it is tried again when it is next asked for.
         """
-        extracted = find_answer(completion)
+        extracted = self._find(completion)
         if extracted is None:
             return _decided(Verdict(Outcome.WRONG, None, "no answer found"))
         if len(extracted) > MAX_ANSWER_CHARS:
@@ -169,10 +171,11 @@ def _integers(extracted: str, answer: str) -> Verdict | None:
 
 
 @cache
-def default_grader() -> Grader:
-    """The grader that `grade` and `math_reward` share in this process."""
+def default_grader(answer_pattern: str | None = None) -> Grader:
+    """The grader that `grade` and `math_reward` share in this process; another one for each pattern."""
     # Ray and torchrun say so how many cores are a process's own: those of a training share the machine.
-    return Grader(workers=int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
+    workers = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+    return Grader(workers, answer_pattern=answer_pattern)
 
 
 def grade(completion: str, answer: str) -> Verdict:

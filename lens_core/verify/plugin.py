@@ -85,7 +85,7 @@ def find_verifier(name: str) -> Verify | None:
 
 
 @cache
-def grader_for(name: str) -> Grading:
-    """The grader of a configuration's `verifier`, shared in this process."""
+def grader_for(name: str, answer_pattern: str | None = None) -> Grading:
+    """The grader of a configuration's `verifier`, shared in this process; the built-in one takes `answer_pattern`."""
     verify = find_verifier(name)
-    return default_grader() if verify is None else FunctionGrader(verify)
+    return default_grader(answer_pattern) if verify is None else FunctionGrader(verify)

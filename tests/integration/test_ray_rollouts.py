@@ -20,7 +20,7 @@ from lens_core.errors import LensError
 from lens_core.rollout.engine import SamplingConfig, TransformersEngine, load_policy
 from lens_core.training.run import train_policy
 from tests.fakes import save_tiny_policy, tiny_policy
-from tests.integration.test_ray_train import PROBLEMS, assert_same_training, config, curve, on_ray, worker_pids
+from tests.integration.test_ray_train import PROBLEMS, assert_same_training, config, curve, dying, on_ray
 from tests.integration.test_vllm import save_policy
 
 pytestmark = pytest.mark.integration
@@ -108,14 +108,8 @@ def test_rollouts_ahead_are_as_old_as_allowed_and_do_not_depend_on_the_trainers(
 
 
 def test_killed_trainer_goes_on_with_what_was_drawn_ahead(ahead: Path, base: Path, tmp_path: Path) -> None:
-    def kill(step: int, _: Any) -> None:
-        if step == 3 and len(killed) == 0:
-            killed.append(worker_pids()[0])
-            os.kill(killed[0], signal.SIGKILL)
-
-    killed: list[int] = []
-    output = on_ray(AHEAD, base, tmp_path / "run", Workers(1, 1), kill)
-    assert killed
+    output = on_ray(dying(AHEAD, 4, tmp_path / "mark"), base, tmp_path / "run", Workers(1, 1))
+    assert (tmp_path / "mark").exists()
     assert (output / "checkpoint-2" / "ahead.json").exists()
     assert_same_training(output, ahead, 0.0)
 

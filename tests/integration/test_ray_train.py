@@ -1,8 +1,6 @@
 """Ray Train: the same training on any number of workers, and after the death of one of them."""
 
 import logging
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -90,16 +88,16 @@ def test_elastic_training_takes_the_workers_that_there_is_room_for(base: Path, a
     assert_same_training(output, alone, 1e-4)
 
 
+def dying(settings: RunConfig, at_step: int, mark: Path) -> RunConfig:
+    """The same training, of which one worker is killed in the middle of a step, once."""
+    return settings.with_values(
+        {"methods": {"m": {"objective": "tests.fakes:dying_objective", "at_step": at_step, "mark": str(mark)}}}
+    )
+
+
 def test_death_of_a_worker_costs_what_was_not_saved(base: Path, alone: Path, tmp_path: Path) -> None:
-    killed: list[int] = []
-
-    def kill_one(step: int, _: Any) -> None:
-        if step == 2 and not killed:
-            killed.append(worker_pids()[0])
-            os.kill(killed[0], signal.SIGKILL)
-
-    output = on_ray(config(), base, tmp_path / "run", TWO, kill_one)
-    assert killed
+    output = on_ray(dying(config(), 3, tmp_path / "mark"), base, tmp_path / "run", TWO)
+    assert (tmp_path / "mark").exists()
     assert_same_training(output, alone, 1e-4)
 
 

@@ -71,3 +71,20 @@ def test_configuration_takes_one_verifier_for_training_and_evaluation() -> None:
         load_config("demo", [f"train.verifier={name}"])
     with pytest.raises(LensError, match="'maths' is no verifier"):
         load_config("demo", ["train.verifier=maths", "evaluation.verifier=maths"])
+
+
+def test_answer_pattern_says_where_the_answer_stands() -> None:
+    grader = grader_for("math", "<answer>(.*?)</answer>")
+    right = "<answer>3</answer> no, <answer>1/2</answer>, which is not \\boxed{7}"
+    verdicts = grader.grade_many([(right, "0.5"), (right, "7"), ("\\boxed{0.5}", "0.5")])
+    assert [verdict.outcome for verdict in verdicts] == [Outcome.CORRECT, Outcome.WRONG, Outcome.WRONG]
+    assert (verdicts[0].extracted, verdicts[2].reason) == ("1/2", "no answer found")
+    assert VerifierReward("math", "Result: (.+)")(["Result: 4"], answer=["4"]) == [1.0]
+
+
+def test_answer_pattern_without_a_group_is_refused() -> None:
+    for pattern, reason in (("answer", "no group"), ("(", "no regular expression")):
+        with pytest.raises(LensError, match=reason):
+            load_config("demo", [f"train.answer_pattern='{pattern}'", f"evaluation.answer_pattern='{pattern}'"])
+    with pytest.raises(LensError, match=r"train\.answer_pattern .* must be the same"):
+        load_config("demo", ["train.answer_pattern='A(.)'"])

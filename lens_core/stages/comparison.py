@@ -1,0 +1,114 @@
+"""What several evaluations and trainings say together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lens_core.config import RunConfig
+from lens_core.data.summary import DataSummary, read_summary
+from lens_core.evaluation.files import PASSK_FILE, ROLLOUTS_FILE
+from lens_core.progress import Listener, Progress, ignore
+from lens_core.stages.evaluation import passk_metrics
+from lens_core.stages.files import COMPARISON_FILE, PAIRED_FILE, REPORT_FILE, TRAINING_FILE
+from lens_core.stages.tracked import tracked
+from lens_core.tracking import Tracking, end_parent, parent_run
+
+if TYPE_CHECKING:
+    from lens_core.evaluation.comparison import Comparison
+
+_SAMPLE_PROBLEMS = 5
+
+
+def compare_evaluations(one: Path, other: Path, output: Path | None = None) -> tuple[Comparison, Path]:
+    """Write `paired.json` and `report.html` of two evaluations on the same problems; `(comparison, folder)`.
+
+    Args:
+        output: None: `comparisons/A-vs-B`, by the labels.
+
+    Raises:
+        LensError: if one is no finished evaluation's folder, or they are not of the same problems.
+    """
+    from lens_core.evaluation.comparison import compare_results
+    from lens_core.evaluation.folder import differing_settings, read_design
+    from lens_core.evaluation.records import read_evaluation
+    from lens_core.report.comparison import render_comparison
+
+    differing = differing_settings(read_design(one), read_design(other))
+    found = compare_results(read_evaluation(one), read_evaluation(other), differing)
+    folder = Path("comparisons") / f"{found.one.model}-vs-{found.other.model}" if output is None else output
+    folder.mkdir(parents=True, exist_ok=True)
+    render_comparison(found, folder / REPORT_FILE)
+    (folder / PAIRED_FILE).write_text(found.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return found, folder
+
+
+def compare(
+    config: RunConfig,
+    data: Path,
+    evaluations: Sequence[Path],
+    trainings: Sequence[Path],
+    output: Path,
+    tracking: Tracking | None = None,
+    on_progress: Listener = ignore,
+) -> Path:
+    """Write `report.html` (with `plots/`) and `comparison.json` from finished evaluations and trainings."""
+    from lens_core.evaluation.records import PassKReport, read_results
+    from lens_core.report.html import render_report
+    from lens_core.training.metrics_file import read_metrics
+
+    on_progress(Progress("compare", 0, 1, ""))
+    with tracked(tracking, "compare", config) as run:
+        reports = [PassKReport.model_validate_json((path / PASSK_FILE).read_text("utf-8")) for path in evaluations]
+        samples = {
+            report.model: _spread_samples(read_results(path / ROLLOUTS_FILE))
+            for report, path in zip(reports, evaluations, strict=True)
+        }
+        summaries = [json.loads((path / TRAINING_FILE).read_text("utf-8")) for path in trainings]
+        histories = {summary["method"]: read_metrics(path) for summary, path in zip(summaries, trainings, strict=True)}
+        output.mkdir(parents=True, exist_ok=True)
+        render_report(
+            f"LENS run {config.name if tracking is None else tracking.run}",
+            _facts(config, read_summary(data), summaries),
+            reports,
+            histories,
+            samples,
+            output / REPORT_FILE,
+        )
+        comparison = {"evaluations": [report.model_dump(mode="json") for report in reports], "trainings": summaries}
+        (output / COMPARISON_FILE).write_text(json.dumps(comparison, indent=2) + "\n", encoding="utf-8")
+        if run is not None and tracking is not None:
+            run.artifact(output)
+            parent = parent_run(tracking)
+            parent.artifact(output)
+            for report in reports:
+                parent.metrics(passk_metrics(report.overall, f"{report.model}/"))
+    if tracking is not None:
+        end_parent(tracking, "FINISHED")
+    on_progress(Progress("compare", 1, 1, ""))
+    return output
+
+
+def _spread_samples(results: Sequence[Any]) -> list[Any]:
+    """A few problems from all over the (level-sorted) file, the same for every model."""
+    stride = max(1, len(results) // _SAMPLE_PROBLEMS)
+    return list(results[stride // 2 :: stride][:_SAMPLE_PROBLEMS])
+
+
+def _facts(config: RunConfig, data: DataSummary, trainings: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    train, evaluation = config.train, config.evaluation
+    return {
+        "Base policy": config.base,
+        "Training problems": f"{data.train:,} ({data.overlap_removed} that were also evaluation problems removed)",
+        "Test problems": f"{data.test:,}",
+        "Training data SHA-256": data.train_digest,
+        "Test data SHA-256": data.test_digest,
+        "Training": f"{train.steps} steps of {train.prompts_per_step} prompts x {train.group_size} answers, "
+        f"learning rate {train.learning_rate:g}, seed {train.seed}",
+        "Evaluation": f"{evaluation.n} answers a problem at temperature {evaluation.temperature:g}, "
+        f"seed {evaluation.seed}",
+        "Training time": ", ".join(f"{summary['method']} {summary['seconds']:.0f} s" for summary in trainings),
+        "Configuration SHA-256": config.digest(),
+    }

@@ -1,0 +1,173 @@
+"""Pass@k of a policy on the test problems."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lens_core.config import RunConfig
+from lens_core.data.prepare import TEST_FILE, TRAIN_FILE, in_either_form, read_problems
+from lens_core.data.problem import digest as file_digest
+from lens_core.data.summary import SUMMARY_FILE, read_summary
+from lens_core.evaluation.files import PASSK_FILE, ROLLOUTS_FILE, VIEWER_FILE
+from lens_core.progress import Listener, Progress, ignore
+from lens_core.stages.files import RUN_FILE
+from lens_core.stages.tracked import CONFIG_TAG, tracked
+from lens_core.tracking import AnswerTrace, Tracking, log_traces, unfinished_run, use_policy
+
+if TYPE_CHECKING:
+    from lens_core.evaluation.records import PassKReport, ProblemResult
+
+_OUTPUT_TAG = "lens.output"
+
+
+def pass_rates(
+    config: RunConfig,
+    data: Path,
+    policy: Path,
+    output: Path,
+    tracking: Tracking | None = None,
+    on_progress: Listener = ignore,
+) -> Path:
+    """`evaluate` on the training problems: what `data.pass_rate` chooses them by."""
+    summary, train = read_summary(data), in_either_form(data / TRAIN_FILE)
+    problems = output / "problems"
+    problems.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(train, (problems / TEST_FILE).with_suffix(train.suffix))
+    turned = summary.model_copy(update={"test": summary.train, "test_digest": summary.train_digest})
+    (problems / SUMMARY_FILE).write_text(turned.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return evaluate(config, "pass rates", problems, policy, output, tracking, on_progress)
+
+
+def evaluate(
+    config: RunConfig,
+    label: str,
+    data: Path,
+    policy: str | Path,
+    output: Path,
+    tracking: Tracking | None = None,
+    on_progress: Listener = ignore,
+) -> Path:
+    """Sample and grade `policy` on the test problems; write `rollouts.jsonl`, `viewer.html` and `passk.json`.
+
+    An evaluation that was interrupted goes on with the problems that `rollouts.jsonl` lacks.
+
+    Args:
+        data: a prepared folder, whose test problems are taken, or a file of problems.
+        policy: a folder in Hugging Face format, or a name on the hub.
+
+    Raises:
+        LensError: if `output` holds the evaluation of another policy or other problems, or with other settings.
+    """
+    from lens_core.evaluation.evaluate import engine_name, evaluate_policy
+    from lens_core.evaluation.folder import Design, append, claim, finished, settings_of
+    from lens_core.evaluation.records import summarise
+    from lens_core.report.viewer import render_viewer
+    from lens_core.rollout.identity import identity
+
+    stage, evaluation = f"evaluate {label}", config.evaluation
+    path = data / TEST_FILE if data.is_dir() else data
+    problems = read_problems(path)
+    sha256 = read_summary(data).test_digest if data.is_dir() else file_digest(path)
+    settings = settings_of(evaluation, engine_name(evaluation))
+    design = Design(
+        model=str(policy), model_identity=identity(policy), data=str(path), data_digest=sha256, settings=settings
+    )
+    claim(output, design)
+    results = finished(output, problems)
+    kept = f"{len(results)} problems were there" if results else ""
+    with tracked(tracking, stage, config, label, _interrupted(tracking, stage, config, output)) as run:
+        if run is not None:
+            checkpoint = Path(policy).absolute().as_uri() if Path(policy).is_dir() else str(policy)
+            run.tags({"checkpoint": checkpoint, _OUTPUT_TAG: output.absolute().as_uri()})
+        on_progress(Progress(stage, len(results), len(problems), kept))
+        if len(results) < len(problems):
+            for batch in append(output, evaluate_policy(problems, policy, evaluation, len(results))):
+                results += batch
+                on_progress(Progress(stage, len(results), len(problems), kept))
+        report = summarise(label, sha256, results, evaluation.n, evaluation.ks, evaluation.seed)
+        render_viewer(report, results, output / VIEWER_FILE)
+        (output / PASSK_FILE).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        if run is not None:
+            local = Path(policy)
+            model = use_policy(run, f"{config.name}-{label}", local, made_by(local)) if local.is_dir() else None
+            run.dataset(in_either_form(path), sha256, "test", len(problems))
+            run.metrics(evaluation_metrics(report), model=model)
+            for name in (ROLLOUTS_FILE, VIEWER_FILE, PASSK_FILE):
+                run.artifact(output / name)
+            run.params({"seed": evaluation.seed})
+            log_traces(run, label, _traced_answers(results, evaluation.traces, evaluation.seed), model)
+    return output
+
+
+def _interrupted(tracking: Tracking | None, stage: str, config: RunConfig, output: Path) -> str | None:
+    """Id of the MLflow run of an earlier attempt at the same, which the next one goes on in."""
+    if tracking is None:
+        return None
+    tags = {_OUTPUT_TAG: output.absolute().as_uri(), CONFIG_TAG: config.digest()}
+    return unfinished_run(tracking, stage, tags)
+
+
+def made_by(policy: Path) -> str | None:
+    """Id of the MLflow run that trained `policy`; None where it was trained elsewhere, or not tracked."""
+    path = policy / RUN_FILE
+    return (json.loads(path.read_text(encoding="utf-8"))["mlflow_run"] or None) if path.exists() else None
+
+
+def _traced_answers(results: Sequence[ProblemResult], most: int, seed: int) -> list[AnswerTrace]:
+    """`most` answers of all, drawn at random, in the order of the problems."""
+    answers = [(result, completion) for result in results for completion in result.completions]
+    chosen = sorted(random.Random(seed).sample(range(len(answers)), min(most, len(answers))))
+    return [
+        AnswerTrace(
+            prompt=result.prompt,
+            completion=answer.text,
+            verdict=answer.outcome,
+            reason=answer.reason,
+            confidence=answer.confidence,
+            tags={"problem": result.problem, "source": result.source}
+            | ({} if result.level is None else {"level": str(result.level)}),
+        )
+        for result, answer in (answers[index] for index in chosen)
+    ]
+
+
+def view(evaluation: Path) -> Path:
+    """Write `viewer.html` of a finished evaluation's folder again, and return its path.
+
+    Raises:
+        LensError: if `evaluation` is no such folder.
+    """
+    from lens_core.evaluation.records import read_evaluation
+    from lens_core.report.viewer import render_viewer
+
+    return render_viewer(*read_evaluation(evaluation), evaluation / VIEWER_FILE)
+
+
+def evaluation_metrics(report: PassKReport) -> dict[str, float]:
+    """What an evaluation found, as flat metrics; Pass@k of a level is `level_3/pass_at_4`."""
+    metrics = {
+        **passk_metrics(report.overall),
+        **passk_metrics(report.majority, measure="maj_at"),
+        "mean_tokens": report.mean_tokens,
+        "truncated": report.truncated,
+        "ungraded": report.ungraded,
+    }
+    if report.calibration is not None:
+        metrics["ece"] = report.calibration.ece
+    for level, estimates in report.levels.items():
+        metrics |= passk_metrics(estimates, f"level_{level}/")
+    return metrics
+
+
+def passk_metrics(estimates: Mapping[int, Any], prefix: str = "", measure: str = "pass_at") -> dict[str, float]:
+    """Estimates as flat metrics: `pass_at_4`, `pass_at_4_low`, `pass_at_4_high`."""
+    metrics = {}
+    for k, estimate in estimates.items():
+        name = f"{prefix}{measure}_{k}"
+        metrics[name], metrics[f"{name}_low"], metrics[f"{name}_high"] = estimate.estimate, estimate.low, estimate.high
+    return metrics

@@ -1,0 +1,70 @@
+"""Problems and the base policy of a run."""
+
+from __future__ import annotations
+
+import shutil
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lens_core.config import SHIPPED_BASE, RunConfig
+from lens_core.data.prepare import BAD_ROWS_FILE, REMOVED_FILE, TEST_FILE, TRAIN_FILE, in_either_form
+from lens_core.data.prepare import prepare as prepare_data
+from lens_core.data.summary import DataSummary
+from lens_core.progress import Listener, Progress, ignore
+from lens_core.stages.tracked import tracked
+from lens_core.tracking import Tracking
+
+if TYPE_CHECKING:
+    from lens_core.data.collect import CountTokens
+
+
+def prepare(config: RunConfig, output: Path, tracking: Tracking | None = None, on_progress: Listener = ignore) -> Path:
+    """Write the run's problems, `data.json` and `data_card.html` into `output`."""
+    from lens_core.report.data_card import CARD_FILE, render_card
+
+    with tracked(tracking, "prepare", config) as run:
+        on_progress(Progress("prepare", 0, 100, ""))
+        summary = prepare_data(config.data, output, _token_counter(config), on_progress)
+        render_card(output, f"Data of {config.name}")
+        if run is not None:
+            run.metrics({key: value for key, value in summary if isinstance(value, int)})
+            run.dataset(in_either_form(output / TRAIN_FILE), summary.train_digest, "train", summary.train)
+            run.dataset(in_either_form(output / TEST_FILE), summary.test_digest, "test", summary.test)
+            for name in (BAD_ROWS_FILE, REMOVED_FILE, CARD_FILE):
+                if (output / name).exists():
+                    run.artifact(output / name)
+    on_progress(Progress("prepare", 100, 100, _describe_data(summary)))
+    return output
+
+
+def _token_counter(config: RunConfig) -> CountTokens | None:
+    """Tokens of a question as the base policy is asked; None where the configuration does not need them."""
+    if config.data.max_prompt_tokens is None:
+        return None
+    from lens_core.rollout.engine import encode_prompt, load_tokenizer
+
+    shipped = resources.files("lens_core.training") / SHIPPED_BASE
+    tokenizer = load_tokenizer(str(shipped) if config.base == SHIPPED_BASE else config.base)
+    return lambda question: len(encode_prompt(question, tokenizer, config.train.prompt))
+
+
+def base(config: RunConfig, output: Path) -> Path:
+    """Put the base policy into `output`: the shipped one, a local folder's, or one from the hub."""
+    from lens_core.rollout.engine import load_policy
+
+    if config.base == SHIPPED_BASE:
+        with resources.as_file(resources.files("lens_core.training") / SHIPPED_BASE) as folder:
+            shutil.copytree(folder, output, dirs_exist_ok=True)
+        return output
+    model, tokenizer = load_policy(config.base)
+    model.save_pretrained(output)
+    tokenizer.save_pretrained(output)
+    return output
+
+
+def _describe_data(summary: DataSummary) -> str:
+    return (
+        f"{summary.train:,} problems to train on, {summary.test:,} to test; "
+        f"{summary.overlap_removed} overlapping removed, {summary.bad_rows} bad rows"
+    )
