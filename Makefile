@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-unit lint format setup vllm lm-eval ui clean
+.PHONY: demo test test-unit lint format setup vllm lm-eval docs ui clean
 
 demo: setup  ## run the whole LENS pipeline on this machine
 	@$(BIN)/lens demo
@@ -27,11 +27,14 @@ vllm: setup $(VENV)/vllm-ready  ## vLLM for a machine without a GPU
 
 lm-eval: setup $(VENV)/lm-eval-ready  ## lm-evaluation-harness, to compare with
 
+docs: setup  ## the API reference, from docstrings: build/api/index.html
+	@$(BIN)/python -W ignore -m pdoc --docformat google --output-directory build/api lens_core components pipelines '!lens_core[.]integrations[.]verl'
+
 ui: setup  ## MLflow on the demo's store
 	@$(BIN)/mlflow ui --backend-store-uri sqlite:///.lens/mlflow.db
 
 clean:  ## remove everything that the commands above made
-	rm -rf $(VENV) .lens .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .lens build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 
 setup: $(VENV)/ready
 
