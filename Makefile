@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-unit lint format setup vllm lm-eval ui images check-images clean
+.PHONY: demo test test-unit lint format setup vllm lm-eval docs ui images check-images clean
 
 demo: setup  ## run the whole LENS pipeline on this machine
 	@$(BIN)/lens demo
@@ -27,6 +27,9 @@ vllm: setup $(VENV)/vllm-ready  ## vLLM for a machine without a GPU
 
 lm-eval: setup $(VENV)/lm-eval-ready  ## lm-evaluation-harness, to compare with
 
+docs: setup  ## the API reference, from docstrings: build/api/index.html
+	@$(BIN)/python -W ignore -m pdoc --docformat google --output-directory build/api lens_core components pipelines '!lens_core[.]integrations[.]verl'
+
 ui: setup  ## MLflow on the demo's store
 	@$(BIN)/mlflow ui --backend-store-uri sqlite:///.lens/mlflow.db
 
@@ -37,7 +40,7 @@ check-images:  ## what the CPU image can do in a restricted pod
 	@scripts/check-images
 
 clean:  ## remove everything that the commands above made
-	rm -rf $(VENV) .lens .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .lens build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 
 setup: $(VENV)/ready
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from lens_core import cli_kube, cli_runs
+from lens_core import cli_kube, cli_output, cli_runs
 from lens_core.cli_options import DEFAULT_HOME, Config, DataFolder, Home, Output, Overrides, TrackingUri, store_at
 from lens_core.errors import LensError, StoppedError
 
@@ -20,7 +22,21 @@ if TYPE_CHECKING:
     from lens_core.distributed.workers import Workers
     from pipelines.launch import LocalRun
 
+GENERAL = ("--debug", "--quiet", "-q", "--json")
+"""Options of every command, which may stand anywhere before `--`."""
+
+
+class _GeneralOptionsFirst(TyperGroup):
+    """Puts the general options where Typer looks for them; people write them behind the command."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        own = args[: args.index("--")] if "--" in args else args
+        general = [each for each in own if each in GENERAL]
+        return super().parse_args(ctx, [*general, *(each for each in own if each not in GENERAL), *args[len(own) :]])
+
+
 app = typer.Typer(
+    cls=_GeneralOptionsFirst,
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -51,8 +67,13 @@ def options(
         bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress: the result alone.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Progress and result as JSON, one object a line, for logs and programs.")
+    ] = False,
 ) -> None:
-    """Options of every command; `--debug` is read by `main`, wherever it stands."""
+    """Options of every command, wherever they stand; `--debug` is read by `main`."""
+    cli_output.manner.set(cli_output.Manner(quiet, as_json))
 
 
 @app.command()
@@ -72,14 +93,16 @@ def pipeline_run(
 
     Example: lens pipeline run --config demo --set train.seed=1 --home .lens
     """
-    from lens_core.progress import Display
     from pipelines.launch import run_local
 
     settings = _load(config, overrides)
     uri = _tracking_uri(tracking_uri, home)
-    with Display() as display:
+    with cli_output.progress() as display:
         run = run_local(settings, home, uri, display)
-    _print_result(run, uri)
+    cli_output.conclude(
+        {"run": run.name, "report": run.report, "tracking_uri": uri, **run.comparison()},
+        lambda: _print_result(run, uri),
+    )
 
 
 @pipeline_app.command("compile")
@@ -95,7 +118,8 @@ def pipeline_compile(
     """
     from pipelines.launch import compile_pipeline
 
-    typer.echo(compile_pipeline(_load(config, overrides), output, "" if tracking_uri is None else tracking_uri))
+    path = compile_pipeline(_load(config, overrides), output, "" if tracking_uri is None else tracking_uri)
+    cli_output.conclude({"pipeline": path}, str(path))
 
 
 @pipeline_app.command("submit")
@@ -114,7 +138,8 @@ def pipeline_submit(
     """
     from pipelines.launch import submit
 
-    typer.echo(submit(_load(config, overrides), endpoint, "" if tracking_uri is None else tracking_uri, token))
+    address = submit(_load(config, overrides), endpoint, "" if tracking_uri is None else tracking_uri, token)
+    cli_output.conclude({"address": address}, address)
 
 
 @data_app.command("prepare")
@@ -131,12 +156,13 @@ def data_prepare(
     Example: lens data prepare -o data/gsm8k -s 'data.train={kind: gsm8k, path: gsm8k/train.jsonl}' -s data.test=null
     """
     from lens_core import stages
-    from lens_core.progress import Display
+    from lens_core.data.summary import read_summary
 
     extra = ["data.skip_bad_rows=true"] if skip_bad_rows else []
     settings = _load(config, [*([] if overrides is None else overrides), *extra])
-    with Display() as display:
+    with cli_output.progress() as display:
         stages.prepare(settings, output, on_progress=display)
+    cli_output.conclude({"data": output, **read_summary(output).model_dump(mode="json")}, str(output))
 
 
 @data_app.command("card")
@@ -147,7 +173,8 @@ def data_card(data: Annotated[Path, typer.Argument(help="Folder made by `lens da
     """
     from lens_core.report.data_card import render_card
 
-    typer.echo(render_card(data, f"Data in {data.name}"))
+    card = render_card(data, f"Data in {data.name}")
+    cli_output.conclude({"card": card}, str(card))
 
 
 @data_app.command("pass-rates")
@@ -164,13 +191,13 @@ def data_pass_rates(
     Example: lens data pass-rates base --data data -o rates, then data.pass_rate={path: rates, low: 0.1, high: 0.9}
     """
     from lens_core import stages
-    from lens_core.progress import Display
 
     extra = [f"evaluation.n={n}", "evaluation.ks=[1]"]
     settings = _load(config, [*([] if overrides is None else overrides), *extra])
-    with Display() as display:
+    with cli_output.progress() as display:
         stages.pass_rates(settings, data, policy, output, on_progress=display)
-    typer.echo(output / stages.ROLLOUTS_FILE)
+    rollouts = output / stages.ROLLOUTS_FILE
+    cli_output.conclude({"rollouts": rollouts}, str(rollouts))
 
 
 @data_app.command("ladder")
@@ -191,7 +218,8 @@ def data_ladder(
         problems = ladder(per_level, seed, LEVELS if level is None else level)
     except ValueError as error:
         raise LensError(str(error)) from error
-    typer.echo(f"{write_problems(problems, output)} problems in {output}")
+    written = write_problems(problems, output)
+    cli_output.conclude({"problems": written, "file": output}, f"{written} problems in {output}")
 
 
 @base_app.command("train")
@@ -202,17 +230,17 @@ def base_train(
 
     Example: lens base train -o base && lens pipeline run -s base=base
     """
-    from lens_core.progress import Display, Progress
+    from lens_core.progress import Progress
     from lens_core.training.base import BaseConfig, train_base
 
     recipe = BaseConfig() if steps is None else BaseConfig(steps=steps)
-    with Display() as display:
+    with cli_output.progress() as display:
         train_base(
             recipe,
             output,
             lambda step, loss: display(Progress("train base", step, recipe.steps, f"loss {loss:.3f}")),
         )
-    typer.echo(output)
+    cli_output.conclude({"base": output}, str(output))
 
 
 @app.command()
@@ -247,7 +275,6 @@ def train(
     """
     from lens_core import stages
     from lens_core.data.summary import SUMMARY_FILE
-    from lens_core.progress import Display
     from lens_core.tracking import Tracking, whole_run
 
     settings = _load(config, overrides)
@@ -256,8 +283,12 @@ def train(
         from lens_core.report.terminal import print_plan
 
         plan = plan_training(settings, method, base)
-        typer.echo(_yaml(settings), nl=False)
-        print_plan(plan)
+
+        def show() -> None:
+            typer.echo(_yaml(settings), nl=False)
+            print_plan(plan)
+
+        cli_output.conclude({"config": settings, "plan": plan}, show)
         return
     folder = Path("runs") / settings.name / method if output is None else output
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (data is None or base is None):
@@ -268,14 +299,15 @@ def train(
         stages.train(settings, method, data, base, folder, resume=resume)
         return
     tracking = Tracking(_tracking_uri(tracking_uri, home), settings.name)
-    with whole_run(tracking), Display() as display:
+    with whole_run(tracking), cli_output.progress() as display:
         if data is None:
             data = folder / "data"
             if not (resume and (data / SUMMARY_FILE).exists()):
                 stages.prepare(settings, data, tracking, display)
         start = stages.base(settings, folder / "base") if base is None else base
         stages.train(settings, method, data, start, folder, tracking, display, resume, _workers(workers))
-    typer.echo(folder)
+    summary = json.loads((folder / stages.TRAINING_FILE).read_text(encoding="utf-8"))
+    cli_output.conclude({"policy": folder, **summary}, str(folder))
 
 
 def _workers(text: str) -> Workers | None:
@@ -308,7 +340,6 @@ def evaluate(
     """
     from lens_core import stages
     from lens_core.evaluation.records import PassKReport
-    from lens_core.progress import Display
     from lens_core.report.terminal import print_evaluation
     from lens_core.tracking import Tracking, whole_run
 
@@ -318,10 +349,16 @@ def evaluate(
     tracking = Tracking(_tracking_uri(tracking_uri, home), settings.name)
     name = Path(policy).resolve().name if label is None else label
     folder = Path("evaluations") / name / data.resolve().stem if output is None else output
-    with whole_run(tracking), Display() as display:
+    with whole_run(tracking), cli_output.progress() as display:
         stages.evaluate(settings, name, data, policy, folder, tracking, display)
-    print_evaluation(PassKReport.model_validate_json((folder / stages.PASSK_FILE).read_text(encoding="utf-8")))
-    typer.echo(f"\nSamples: {_relative(folder / stages.VIEWER_FILE)}")
+    report = PassKReport.model_validate_json((folder / stages.PASSK_FILE).read_text(encoding="utf-8"))
+    viewer = folder / stages.VIEWER_FILE
+
+    def show() -> None:
+        print_evaluation(report)
+        typer.echo(f"\nSamples: {_relative(viewer)}")
+
+    cli_output.conclude({"evaluation": folder, "viewer": viewer, **report.model_dump(mode="json")}, show)
 
 
 @app.command()
@@ -341,8 +378,13 @@ def compare(
     from lens_core.report.terminal import print_comparison
 
     found, folder = stages.compare_evaluations(one, other, output)
-    print_comparison(found)
-    typer.echo(f"\n{answer(found)}\n\nReport:  {_relative(folder / stages.REPORT_FILE)}")
+    report = folder / stages.REPORT_FILE
+
+    def show() -> None:
+        print_comparison(found)
+        typer.echo(f"\n{answer(found)}\n\nReport:  {_relative(report)}")
+
+    cli_output.conclude({"report": report, "answer": answer(found), **found.model_dump(mode="json")}, show)
 
 
 @app.command()
@@ -353,7 +395,8 @@ def view(folder: Annotated[Path, typer.Argument(help="Folder of an evaluation.")
     """
     from lens_core import stages
 
-    typer.echo(stages.view(folder))
+    viewer = stages.view(folder)
+    cli_output.conclude({"viewer": viewer}, str(viewer))
 
 
 @app.command()
@@ -370,7 +413,6 @@ def study(
 
     Example: lens study --config ladder-quick -o studies/quick
     """
-    from lens_core.progress import Display
     from lens_core.report.study import answer
     from lens_core.report.terminal import print_study
     from lens_core.study import study as run_study
@@ -379,10 +421,15 @@ def study(
     settings = _load(config, overrides)
     folder = Path("studies") / settings.name if output is None else output
     tracking = Tracking(_tracking_uri(tracking_uri, home), settings.name)
-    with whole_run(tracking), Display() as display:
+    with whole_run(tracking), cli_output.progress() as display:
         found = run_study(settings, folder, tracking, display)
-    print_study(found)
-    typer.echo(f"\n{answer(found)}\n\nReport:  {_relative(folder / 'report.html')}")
+    report = folder / "report.html"
+
+    def show() -> None:
+        print_study(found)
+        typer.echo(f"\n{answer(found)}\n\nReport:  {_relative(report)}")
+
+    cli_output.conclude({"report": report, "answer": answer(found), **found}, show)
 
 
 @app.command()
@@ -399,7 +446,6 @@ def sweep(
 
     Example: lens sweep --config ladder-sweep -o sweeps/ladder && lens train --config sweeps/ladder/best.yaml
     """
-    from lens_core.progress import Display
     from lens_core.report.terminal import print_sweep
     from lens_core.sweep import BEST_FILE
     from lens_core.sweep import sweep as run_sweep
@@ -408,10 +454,15 @@ def sweep(
     settings = _load(config, overrides)
     folder = Path("sweeps") / settings.name if output is None else output
     tracking = Tracking(_tracking_uri(tracking_uri, home), settings.name)
-    with whole_run(tracking), Display() as display:
+    with whole_run(tracking), cli_output.progress() as display:
         found = run_sweep(settings, folder, tracking, display)
-    print_sweep(found)
-    typer.echo(f"\nReport:  {_relative(folder / 'report.html')}\nBest:    {_relative(folder / BEST_FILE)}")
+    report, best = folder / "report.html", folder / BEST_FILE
+
+    def show() -> None:
+        print_sweep(found)
+        typer.echo(f"\nReport:  {_relative(report)}\nBest:    {_relative(best)}")
+
+    cli_output.conclude({**found, "report": report, "best_config": best}, show)
 
 
 @recipe_app.command("list")
@@ -422,7 +473,7 @@ def recipe_list() -> None:
     """
     from lens_core.config import recipe_names
 
-    typer.echo("\n".join(recipe_names()))
+    cli_output.conclude(recipe_names(), "\n".join(recipe_names()))
 
 
 @recipe_app.command("show")
@@ -433,7 +484,8 @@ def recipe_show(
 
     Example: lens recipe show demo --set train.steps=20
     """
-    typer.echo(_yaml(_load(name, overrides)), nl=False)
+    settings = _load(name, overrides)
+    cli_output.conclude(settings, _yaml(settings).rstrip())
 
 
 def _yaml(settings: RunConfig) -> str:
@@ -482,7 +534,7 @@ def main() -> None:
     debug = "--debug" in sys.argv
     os.environ.setdefault("TQDM_DISABLE", "1")  # libraries' bars for every file would run through ours
     try:
-        code = app([argument for argument in sys.argv[1:] if argument != "--debug"], standalone_mode=False)
+        code = app(sys.argv[1:], standalone_mode=False)
     except TyperException as error:
         # A group without a command has printed its help already; Typer counts that among the errors, with no message.
         message = getattr(error, "format_message", error.__str__)().rstrip(".")

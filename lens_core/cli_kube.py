@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lens_core.cli_output import conclude
 from lens_core.errors import LensError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def launch(
 
     api = Api()
     state = launch_job(_job(command, cluster, run, task, attempt, overrides, api.namespace), api, on_line=typer.echo)
-    typer.echo(f"Dashboard:  {state.dashboard_url}")
+    conclude({"dashboard": state.dashboard_url}, f"Dashboard:  {state.dashboard_url}")
 
 
 @app.command("reap")
@@ -64,10 +65,8 @@ def reap(
     orphans = find_orphans(api, api.namespace if namespace is None else namespace)
     if not dry_run:
         delete(api, orphans)
-    for orphan in orphans:
-        typer.echo(f"{orphan.namespace}/{orphan.name}: {orphan.reason}{'' if dry_run else '; deleted'}")
-    if not orphans:
-        typer.echo("no orphaned RayJobs")
+    lines = [f"{each.namespace}/{each.name}: {each.reason}{'' if dry_run else '; deleted'}" for each in orphans]
+    conclude({"orphans": orphans, "deleted": not dry_run}, "\n".join(lines or ["no orphaned RayJobs"]))
 
 
 def _job(
@@ -93,4 +92,4 @@ def _print_manifest(job: Job) -> None:
 
     body = manifest(job)
     check(body)
-    typer.echo(yaml.safe_dump(body, sort_keys=False, width=110), nl=False)
+    conclude(body, yaml.safe_dump(body, sort_keys=False, width=110).rstrip())

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -13,10 +11,10 @@ from typing import Annotated
 import typer
 
 from lens_core.cli_options import DEFAULT_HOME, Config, Home, Overrides, TrackingUri, store_at
+from lens_core.cli_output import conclude, remark
 from lens_core.errors import LensError
 
 app = typer.Typer()
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
 class WeightsChoice(StrEnum):
@@ -61,12 +59,13 @@ def register(
     folder = evaluation / "registration" if output is None else output
     if weights is WeightsChoice.upload:
         size = policy_bytes(policy) / 1e6
-        typer.echo(f"{size:,.1f} MB of weights go to MLflow's artifact store if the gate is passed")
+        remark(f"{size:,.1f} MB of weights go to MLflow's artifact store if the gate is passed")
     with whole_run(tracking):
         found = register_policy(
             settings, policy, evaluation, folder, tracking, name, weights.value, k, licence, against
         )
-    typer.echo(f"{found['text']}\nCard:    {folder / CARD_FILE}")
+    card = folder / CARD_FILE
+    conclude({"card": card, **found}, f"{found['text']}\nCard:    {card}")
     if found["version"] is None:
         raise typer.Exit(1)
 
@@ -77,7 +76,6 @@ def runs(
         list[str] | None, typer.Argument(metavar="[A B]", help="Two runs to compare: ids, or RUN/STAGE.")
     ] = None,
     newest: Annotated[int, typer.Option("-n", min=1, help="Pipeline runs to list.")] = 10,
-    as_json: Json = False,
     home: Home = DEFAULT_HOME,
     tracking_uri: TrackingUri = None,
 ) -> None:
@@ -93,14 +91,12 @@ def runs(
     if len(names) not in (0, 2):
         raise LensError(f"`lens runs` takes no run or two to compare, not {len(names)}")
     found = [find_run(uri, each) for each in names] if names else list_runs(uri, newest)
-    if as_json:
-        typer.echo(json.dumps([asdict(row) for row in found], indent=2))
-    elif names:
-        print_two_runs(*found)
+    if names:
+        conclude(found, lambda: print_two_runs(*found))
     elif found:
-        print_runs(found)
+        conclude(found, lambda: print_runs(found))
     else:
-        typer.echo(f"nothing is tracked in {uri} yet; `lens demo` makes a first run")
+        conclude(found, f"nothing is tracked in {uri} yet; `lens demo` makes a first run")
 
 
 @app.command()
@@ -118,7 +114,7 @@ def ui(
 
     uri = store_at(home) if tracking_uri is None else tracking_uri
     if uri.startswith(("http://", "https://")):
-        typer.echo(uri)
+        conclude({"address": uri}, uri)
         return
     list_runs(uri, 1)  # makes the store, and closes runs that were killed
     typer.echo(f"MLflow:  http://{host}:{port} (experiment {EXPERIMENT}, {uri}); Ctrl-C ends it")
@@ -130,7 +126,6 @@ def ui(
 @app.command()
 def doctor(
     kfp_endpoint: Annotated[str | None, typer.Option(envvar="KFP_ENDPOINT", help="Address of the KFP API.")] = None,
-    as_json: Json = False,
     home: Home = DEFAULT_HOME,
     tracking_uri: TrackingUri = None,
 ) -> None:
@@ -142,9 +137,6 @@ def doctor(
     from lens_core.report.terminal import print_checks
 
     checks = examine(home, store_at(home) if tracking_uri is None else tracking_uri, kfp_endpoint)
-    if as_json:
-        typer.echo(json.dumps([asdict(check) for check in checks], indent=2))
-    else:
-        print_checks(checks)
+    conclude(checks, lambda: print_checks(checks))
     if any(check.status == "broken" for check in checks):
         raise typer.Exit(1)

@@ -611,7 +611,8 @@ def recipe_names() -> list[str]:
 def load_config(source: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a recipe by name, or a YAML file by path, apply `key.path=value` overrides, and validate the whole.
 
-    `extends: NAME` in a file takes what it does not say from another recipe or file; `methods` are replaced as a whole.
+    `extends: NAME` in a file takes what it does not say from another recipe or file; `methods` and a data source that
+    says its kind are replaced as a whole.
 
     Raises:
         LensError: naming the recipe, file, key or value, with what is allowed.
@@ -643,9 +644,10 @@ def _read_tree(source: str | Path) -> dict[str, Any]:
 
 
 def _merged(parent: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
-    """`parent` with what `child` says instead; sections are merged key by key, methods are not."""
+    """`parent` with what `child` says instead; sections are merged key by key, methods and sources of data are not."""
     merged = dict(parent)
     for key, value in child.items():
-        both = isinstance(value, dict) and isinstance(parent.get(key), dict) and key != "methods"
+        both = isinstance(value, dict) and isinstance(parent.get(key), dict)
+        both = both and key != "methods" and "kind" not in value  # a source says its kind, and is whole
         merged[key] = _merged(parent[key], value) if both else value
     return merged

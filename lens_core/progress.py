@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,17 @@ def parse_marked(line: str) -> Progress | None:
         return Progress(**{**fields, "rows": tuple(fields["rows"])})
     except (json.JSONDecodeError, KeyError, TypeError):  # two processes may have written into one line
         return None
+
+
+class JsonLines:
+    """A listener for a log: each progress as one JSON object on a line of stdout, with the time it was told (UTC)."""
+
+    def __init__(self) -> None:
+        self._stdout = sys.stdout  # of now: pipeline runs redirect sys.stdout later
+
+    def __call__(self, progress: Progress) -> None:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        print(json.dumps({"time": now, **asdict(progress)}), file=self._stdout, flush=True)
 
 
 class Display:

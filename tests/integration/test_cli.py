@@ -1,5 +1,6 @@
 """The CLI's words and exit codes, through its entry point."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,21 @@ def test_train_and_evaluate_by_hand(
     assert {"model.safetensors", "metrics.jsonl", "training.json"} <= {p.name for p in (tmp_path / "policy").iterdir()}
     written = {"evaluation.json", "rollouts.jsonl", "passk.json", "viewer.html"}
     assert {p.name for p in (tmp_path / "evaluation").iterdir()} == written
+
+
+def test_json_lines_of_a_training_are_json_to_the_last(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    base = str(save_tiny_policy(tmp_path / "tiny"))
+    values = ("data.train.per_level=4", "data.test.per_level=2", "train.steps=2", "train.warmup_steps=0")
+    small = [f"--set={value}" for value in values]
+    assert not lens(monkeypatch, "train", "--base", base, "-o", "policy", *small, "--json")
+    *progress, result = map(json.loads, capsys.readouterr().out.splitlines())
+    trained = [each["done"] for each in progress if each["stage"] == "train lens"]
+    assert (trained[0], trained[-1]) == (0, 2)
+    assert {each["stage"] for each in progress} == {"prepare", "train lens"}
+    assert (result["policy"], result["method"], result["steps"]) == ("policy", "lens", 2)
 
 
 def test_policy_folder_that_is_no_model_is_named(

@@ -83,6 +83,15 @@ def test_file_that_extends_another_replaces_what_it_says(tmp_path: Path) -> None
     assert child.data == parent.data
 
 
+def test_file_that_extends_another_replaces_a_data_source_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "child.yaml"
+    path.write_text("extends: demo\ndata: {train: {kind: gsm8k, path: a.jsonl}, test: {per_level: 7}}\n")
+    data = load_config(path).data
+    assert (data.train[0].kind, data.train[0].per_level, data.train[0].seed) == ("gsm8k", None, 0)  # the demo's: 400, 1
+    assert data.test is not None
+    assert (data.test.kind, data.test.per_level, data.test.seed) == ("ladder", 7, 2)
+
+
 def test_evaluation_asks_as_the_training_does_unless_it_says_otherwise() -> None:
     config = load_config("demo", ["train.prompt.instruction=Box it."])
     assert config.evaluation.prompt == config.train.prompt == PromptConfig(instruction="Box it.")

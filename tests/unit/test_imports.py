@@ -45,14 +45,15 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "lens_core.doctor": ({"errors", "tracking"}, {"packaging", "psutil", "requests", "torch"}),
     "lens_core.registration": ({"errors", "config", "evaluation", "report", "stages", "tracking"}, set()),
     "lens_core.cli_options": (set(), {"typer"}),
+    "lens_core.cli_output": ({"progress"}, {"pydantic_core", "typer"}),
     "lens_core.cli_runs": (
-        {"errors", "config", "registration", "report", "doctor", "tracking", "cli_options"},
+        {"errors", "config", "registration", "report", "doctor", "tracking", "cli_options", "cli_output"},
         {"typer"},
     ),
     "lens_core.integrations": ({"errors", "objective"}, {"torch", "verl"}),
     "lens_core.plan": ({"errors", "config"}, set()),
     "lens_core.kube": ({"errors", "sections"}, {"kubernetes", "pydantic", "requests", "tenacity", "urllib3", "yaml"}),
-    "lens_core.cli_kube": ({"errors", "kube"}, {"typer", "yaml"}),
+    "lens_core.cli_kube": ({"errors", "kube", "cli_output"}, {"typer", "yaml"}),
     "lens_core.recipes": (set(), set()),
     "lens_core.stages": (
         {
@@ -103,6 +104,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {
             "cli_kube",
             "cli_options",
+            "cli_output",
             "cli_runs",
             "errors",
             "config",

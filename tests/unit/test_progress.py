@@ -1,6 +1,11 @@
+import contextlib
+import io
+import json
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
-from lens_core.progress import Display, Progress, parse_marked, print_marked
+from lens_core.progress import Display, JsonLines, Progress, parse_marked, print_marked
 
 STEP = Progress("train lens", 3, 10, "reward 0.31")
 
@@ -35,3 +40,25 @@ def test_terminal_shows_what_a_stage_does_side_by_side(
         display(Progress("sweep", 1, 4, "best 31.0 %", rows))
     shown = capsys.readouterr().out
     assert shown.index("best 31.0 %") < shown.index("Pass@1") < shown.index("a1") < shown.index("29.5 %")
+
+
+def test_json_lines_hold_every_progress_and_its_time(capsys: pytest.CaptureFixture[str]) -> None:
+    tell, start = JsonLines(), datetime.now(UTC) - timedelta(milliseconds=1)  # times are cut off to milliseconds
+    for done in range(3):
+        tell(Progress("train lens", done, 3, f"reward 0.{done}"))
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(each["stage"], each["done"], each["total"], each["text"]) for each in told] == [
+        ("train lens", 0, 3, "reward 0.0"),
+        ("train lens", 1, 3, "reward 0.1"),
+        ("train lens", 2, 3, "reward 0.2"),
+    ]
+    times = [datetime.fromisoformat(each["time"]) for each in told]
+    assert start <= times[0] <= times[1] <= times[2] <= datetime.now(UTC)
+
+
+def test_json_lines_pass_by_a_redirection_that_comes_later(capsys: pytest.CaptureFixture[str]) -> None:
+    tell = JsonLines()
+    with contextlib.redirect_stdout(io.StringIO()) as log:
+        tell(STEP)
+    assert log.getvalue() == ""
+    assert json.loads(capsys.readouterr().out)["done"] == 3

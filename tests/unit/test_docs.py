@@ -1,0 +1,185 @@
+"""What the documentation says exists: commands and options, recipes, links. Its examples print what it says they do."""
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import typer
+import yaml
+
+from lens_core.cli import GENERAL, app
+from lens_core.config import load_config, recipe_names
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
+LENS = typer.main.get_command(app)
+
+
+class CommandLine(NamedTuple):
+    page: str
+    text: str
+
+
+def blocks(page: Path, language: str) -> Iterator[str]:
+    yield from (text for found, text in FENCE.findall(page.read_text(encoding="utf-8")) if found == language)
+
+
+def command_lines() -> list[CommandLine]:
+    """Every line of a bash block that calls lens, and each code span in the text that does."""
+    found = []
+    for page in PAGES:
+        for block in blocks(page, "bash"):
+            lines = block.replace("\\\n", " ").splitlines()
+            found += [CommandLine(page.name, line) for line in lines if re.search(r"lens |lens_core[.]cli", line)]
+        text = FENCE.sub("", page.read_text(encoding="utf-8"))
+        found += [CommandLine(page.name, span) for span in re.findall(r"`(lens [^`]+)`", text)]
+    return found
+
+
+def calls(line: str) -> Iterator[list[str]]:
+    """Arguments of each call of lens in a shell line, that of a job behind `--` included."""
+    command: list[str] = []
+    for word in [*shlex.split(line, comments=True), ";"]:
+        if word not in ("&&", ";", "|", ">", "--"):
+            command.append(word)
+            continue
+        while command and re.match(r"[A-Z_]+=", command[0]):
+            del command[0]
+        if command and command[0] in ("lens", ".venv/bin/lens"):
+            yield command[1:]
+        elif "lens_core.cli" in command:  # python -m, accelerate launch
+            yield command[command.index("lens_core.cli") + 1 :]
+        command = []
+
+
+def fault(call: list[str]) -> str | None:
+    """What Typer's tree does not know of a call; None where it knows everything."""
+    command: Any = LENS
+    options = options_of(LENS)
+    words = [word for word in call if word not in ("...", "…")]
+    while words:
+        word = words.pop(0)
+        if word.startswith("-") and len(word) > 1:
+            name, equals, _ = word.partition("=")
+            if name not in options:
+                return f"no option {name}"
+            if options[name] and not equals:  # its value
+                words = words[1:]
+        elif hasattr(command, "commands"):
+            if word not in command.commands:
+                return None if word.isupper() else f"no command {word}"
+            command = command.commands[word]
+            options = options_of(LENS) | options_of(command)
+    return None
+
+
+def options_of(command: Any) -> dict[str, bool]:
+    """Option -> whether it takes a value."""
+    found = {name: not each.is_flag for each in command.params for name in each.opts if name.startswith("-")}
+    return found | {"--help": False}
+
+
+@pytest.mark.parametrize("line", command_lines(), ids=lambda line: f"{line.page}: {line.text.strip()[:60]}")
+def test_command_lines_name_what_exists(line: CommandLine) -> None:
+    for call in calls(line.text):
+        assert fault(call) is None, f"{line.page}: {line.text.strip()}: {fault(call)}"
+
+
+def test_faults_of_command_lines_are_found() -> None:
+    assert fault(["trian"]) == "no command trian"
+    assert fault(["data", "prepair"]) == "no command prepair"
+    assert fault(["train", "--recipe", "demo", "--stpes", "3"]) == "no option --stpes"
+    assert fault(["train", "--json", "--set=train.steps=3", "-o", "--x"]) is None
+    assert list(calls("lens sweep -o a && .venv/bin/lens runs  # lens nope")) == [["sweep", "-o", "a"], ["runs"]]
+    assert list(calls("A=b lens k8s launch --run a -- lens train -o policies/lens")) == [
+        ["k8s", "launch", "--run", "a"],
+        ["train", "-o", "policies/lens"],
+    ]
+    assert set(GENERAL) <= set(options_of(LENS))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_recipes_that_commands_name_ship(page: Path) -> None:
+    """Recipes by name; files are the reader's own."""
+    known = (*recipe_names(), "NAME")
+    for line in command_lines():
+        for call in calls(line.text) if line.page == page.name else ():
+            for flag, name in pairwise(call):
+                if flag in ("--recipe", "--config", "-c") and not name.endswith(".yaml"):
+                    assert name in known, f"{line.page}: {line.text.strip()}"
+
+
+def whole_configurations() -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for page in PAGES:
+        for number, block in enumerate(blocks(page, "yaml")):
+            tree = yaml.safe_load(block)
+            if isinstance(tree, dict) and "extends" in tree:
+                yield f"{page.name}-{number}", tree
+
+
+@pytest.fixture(scope="module")
+def _my_package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """`my_package`, made of what docs/own.md shows, and a function that docs/recipes.md names."""
+    folder = tmp_path_factory.mktemp("own")
+    judge, objectives = blocks(ROOT / "docs" / "own.md", "python")
+    margin = "\ndef margin(rewards, confidences, entropies, *, temperature):\n    return rewards * temperature\n"
+    (folder / "my_package").mkdir()
+    (folder / "my_package" / "judge.py").write_text(judge, encoding="utf-8")
+    (folder / "my_package" / "objectives.py").write_text(objectives + margin, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield
+
+
+@pytest.mark.usefixtures("_my_package")
+@pytest.mark.parametrize(("name", "tree"), list(whole_configurations()))
+def test_configurations_of_the_pages_are_valid(name: str, tree: Mapping[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(dict(tree)), encoding="utf-8")
+    assert load_config(file).name == tree["name"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    for target in (first or second for first, second in LINK.findall(text)):
+        if target.startswith(("https://", "http://", "mailto:")):
+            continue
+        path, _, anchor = target.partition("#")
+        file = page if not path else (page.parent / path).resolve()
+        assert file.exists(), f"{page.name}: {target}"
+        if anchor:
+            assert anchor in anchors(file), f"{page.name}: {target}; there are {sorted(anchors(file))}"
+
+
+def anchors(page: Path) -> set[str]:
+    """Of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def test_index_names_every_page() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    assert [page.name for page in PAGES[2:] if page.name != "README.md" and f"]({page.name})" not in index] == []
+
+
+EXAMPLES = ["algorithm.md", "own.md", "tuning.md"]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_print_what_the_page_says(name: str) -> None:
+    """A `python` block is followed by a `text` block with all that it prints; later blocks know earlier names."""
+    found = FENCE.findall((ROOT / "docs" / name).read_text(encoding="utf-8"))
+    pairs = [(code, said) for (kind, code), (after, said) in pairwise(found) if (kind, after) == ("python", "text")]
+    assert len(pairs) == sum(kind == "python" for kind, _ in found) > 0
+    script = "print('---')\n".join(code for code, _ in pairs)
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert ran.stdout == "---\n".join(said for _, said in pairs)
