@@ -1,5 +1,6 @@
 """What the documentation says exists: commands and options, recipes, links. Its examples print what it says they do."""
 
+import ast
 import re
 import shlex
 import subprocess
@@ -169,6 +170,31 @@ def anchors(page: Path) -> set[str]:
 def test_index_names_every_page() -> None:
     index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
     assert [page.name for page in PAGES[2:] if page.name != "README.md" and f"]({page.name})" not in index] == []
+
+
+def messages() -> list[str]:
+    """What the tables of docs/troubleshooting.md quote in their first column, metrics left out."""
+    rows = re.findall(r"^\| (.+?) \|", (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8"), re.MULTILINE)
+    return [quoted for row in rows for quoted in re.findall(r"`([^`]+)`", row) if "lens/" not in quoted]
+
+
+def texts_of_the_code() -> set[str]:
+    """Every string in the packages; of f-strings the parts between braces."""
+    files = [path for package in ("lens_core", "pipelines") for path in (ROOT / package).rglob("*.py")]
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in files]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+def test_troubleshooting_quotes_messages_of_the_code() -> None:
+    texts = texts_of_the_code()
+    assert len(messages()) > 40
+    for message in messages():
+        parts = [part.strip(" '(:") for part in re.split(r"\b[A-Z]+\b|\.\.\.|\d+%?", message)]
+        parts = [part for part in parts if len(part) > 8]
+        assert parts, message
+        for part in parts:
+            assert any(part in text for text in texts), f"{message}: nothing in the code says {part!r}"
 
 
 EXAMPLES = ["algorithm.md", "own.md", "tuning.md"]

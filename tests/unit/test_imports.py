@@ -1,6 +1,7 @@
 """The rooms of the house: who may import whom, and what an import may cost."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -193,3 +194,12 @@ def test_imports_cost_only_what_they_need(module: str, heavy: set[str]) -> None:
     code = f"import sys, {module}; print(' '.join({{name.split('.')[0] for name in sys.modules}}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not heavy & set(loaded)
+
+
+def test_picture_of_the_house_shows_what_the_table_allows() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    arrows = re.findall(r"^    (\w+) --> (\w+)", re.sub(r"\[\".*?\"\]", "", text), re.MULTILINE)
+    assert len(arrows) > 20
+    for source, target in arrows:
+        rooms = [room for room in ROOMS if re.fullmatch(rf"(lens_core\.)?{source}(_\w+)?", room)]
+        assert any(target in ROOMS[room][0] for room in rooms), f"{source} --> {target}"
