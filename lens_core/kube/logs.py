@@ -49,13 +49,12 @@ class Log:
         return " | ".join(self._last)
 
 
-class PodLog:
-    """Follows the logs of the pods that a selector names, one after the other, across dropped connections."""
+class _Followed:
+    """A log that is read in a thread of its own."""
 
-    def __init__(self, api: Api, namespace: str, selector: str, log: Log) -> None:
-        self._api, self._namespace, self._selector, self._log = api, namespace, selector, log
-        self._finished: set[str] = set()
-        self._reading, self._stamp, self._same_stamp = "", "", 0
+    def _follow(self, ended: threading.Event) -> None:
+        """Read until `ended` is set, and then what is left."""
+        raise NotImplementedError
 
     @contextmanager
     def followed(self) -> Iterator[None]:
@@ -68,6 +67,15 @@ class PodLog:
         finally:
             ended.set()
             thread.join(_DRAIN_S)
+
+
+class PodLog(_Followed):
+    """Follows the logs of the pods that a selector names, one after the other, across dropped connections."""
+
+    def __init__(self, api: Api, namespace: str, selector: str, log: Log) -> None:
+        self._api, self._namespace, self._selector, self._log = api, namespace, selector, log
+        self._finished: set[str] = set()
+        self._reading, self._stamp, self._same_stamp = "", "", 0
 
     def _follow(self, ended: threading.Event) -> None:
         """Until the job has ended and its last pod's log has been read to the end."""
@@ -137,7 +145,7 @@ class PodLog:
         return max(1, math.ceil((datetime.now(UTC) - written).total_seconds()) + 1)
 
 
-class DashboardLog:
+class DashboardLog(_Followed):
     """Asks Ray's dashboard for a job's log again and again: in HTTPMode no pod writes it.
 
     Args:
@@ -147,18 +155,6 @@ class DashboardLog:
     def __init__(self, current: Callable[[], JobState | None], log: Log) -> None:
         self._current, self._log = current, log
         self._job_id, self._passed_on = "", 0
-
-    @contextmanager
-    def followed(self) -> Iterator[None]:
-        """Inside the block the log is passed on as it is written; at its end, what is left of it."""
-        ended = threading.Event()
-        thread = threading.Thread(target=self._follow, args=(ended,), name="log", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join(_DRAIN_S)
 
     def _follow(self, ended: threading.Event) -> None:
         while not ended.wait(_PAUSE_S):
