@@ -10,9 +10,10 @@ import os
 import random
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -52,9 +53,12 @@ class VllmEngine:
         with _boundary(f"vLLM cannot run {folder}"):
             self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, padding_side="left")
             self.ends: Collection[int] = end_tokens(_generation_config(folder), self.tokenizer)
-            with _environment(
-                VLLM_ENABLE_V1_MULTIPROCESSING="0" if self._on_cpu else "1",
-                VLLM_LOGGING_LEVEL=os.environ.get("VLLM_LOGGING_LEVEL", "ERROR"),
+            with (
+                _environment(
+                    VLLM_ENABLE_V1_MULTIPROCESSING="0" if self._on_cpu else "1",
+                    VLLM_LOGGING_LEVEL=os.environ.get("VLLM_LOGGING_LEVEL", "ERROR"),
+                ),
+                _proxies_left_alone() if self._on_cpu else nullcontext(),
             ):
                 self._llm = LLM(
                     str(folder),
@@ -183,6 +187,20 @@ def _boundary(complaint: str) -> Iterator[None]:
         random.setstate(python_state)
         np.random.set_state(numpy_state)
         torch.set_num_threads = set_num_threads
+
+
+@contextmanager
+def _proxies_left_alone() -> Iterator[None]:
+    """vLLM on a CPU looks for its kernels in all that any loaded module holds, and fails on Flask's `request` there."""
+
+    def has_attribute(value: object, name: str) -> bool:
+        try:
+            return hasattr(value, name)
+        except RuntimeError:  # a proxy that stands for nothing at the moment
+            return False
+
+    with patch("vllm.triton_utils.dispatcher.hasattr", has_attribute, create=True):
+        yield
 
 
 @contextmanager

@@ -54,6 +54,7 @@ def engine(folder: Path) -> Iterator[VllmEngine]:
             pytest.fail("vLLM is missing: `make vllm` installs it")
         pytest.skip("needs vLLM: `make vllm` installs it")
     importlib.import_module("vllm.entrypoints.llm")
+    importlib.import_module("flask")  # MLflow's server loads it; its proxies raise outside of a request
     before = global_state()
     engine = VllmEngine(folder, max_length=256)
     assert global_state() == before
