@@ -23,7 +23,6 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from trl import GRPOConfig
 
 from lens_core.baselines import find_estimator
 from lens_core.config import Method, TrainConfig, VllmConfig
@@ -35,6 +34,7 @@ from lens_core.training.metrics_file import METRICS_FILE, read_metrics
 from lens_core.training.rollouts import AsyncSampler
 from lens_core.training.stopping import STOP_FILE, StopWhenAsked
 from lens_core.training.trainer import LensTrainer
+from lens_core.training.trl_trainer import GRPOConfig
 from lens_core.verify.reward import VerifierReward
 
 SHARDED: Mapping[str, Any] = {"fsdp": True, "fsdp_config": {"state_dict_type": "SHARDED_STATE_DICT"}}

@@ -34,7 +34,6 @@ from torch.distributed.tensor import DTensor
 from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
-from trl import GRPOTrainer
 
 from lens_core import baselines
 from lens_core.config import EconomyConfig
@@ -59,6 +58,7 @@ from lens_core.training.economy import (
 from lens_core.training.group_metrics import group_metrics
 from lens_core.training.resampling import concatenated, take_groups
 from lens_core.training.rollouts import AsyncSampler, EngineMixin, next_seed
+from lens_core.training.trl_trainer import GRPOTrainer
 
 logger = logging.getLogger(__name__)
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -186,6 +187,7 @@ def test_rooms_import_only_what_they_may(path: Path) -> None:
         ("lens_core.objective", {"trl", "transformers", "mlflow", "kfp", "ray", "pydantic"}),
         ("lens_core.cli", {"torch", "trl", "transformers", "mlflow", "kfp", "pydantic", "matplotlib"}),
         ("lens_core.stages", {"trl", "transformers", "mlflow", "kfp", "matplotlib"}),
+        ("lens_core.training.trainer", set() if torch.accelerator.is_available() else {"vllm"}),
         ("lens_core.kube.watchdog", {"torch", "pydantic", "kubernetes", "ray"}),
         ("lens_core.kube.settings", {"torch", "kubernetes"}),
     ],
