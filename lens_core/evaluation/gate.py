@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-from scipy import stats
-
-from lens_core.passk import Estimate, pass_at_k
+from lens_core.passk import Estimate, mean_over_problems, pass_at_k
 
 Counts = Mapping[str, tuple[int, int]]
 """Problem -> (graded completions, right ones)."""
@@ -28,7 +25,7 @@ class Gate:
         return self.difference.low > 0
 
 
-def gate(champion: Counts, candidate: Counts, k: int, seed: int = 0, resamples: int = 2000) -> Gate:
+def gate(champion: Counts, candidate: Counts, k: int, seed: int = 0) -> Gate:
     """Candidate less champion in Pass@k, with a 95 % percentile bootstrap interval over the problems.
 
     Problems that either has fewer than `k` graded completions of are left out.
@@ -39,13 +36,7 @@ def gate(champion: Counts, candidate: Counts, k: int, seed: int = 0, resamples: 
     if champion.keys() != candidate.keys():
         raise ValueError("champion and candidate were evaluated on different problems")
     pairs = [(champion[problem], candidate[problem]) for problem in sorted(champion)]
-    values = np.array([pass_at_k(*of, k) - pass_at_k(*before, k) for before, of in pairs if min(before[0], of[0]) >= k])
-    if len(values) == 0:
+    values = [pass_at_k(*of, k) - pass_at_k(*before, k) for before, of in pairs if min(before[0], of[0]) >= k]
+    if not values:
         raise ValueError(f"no problem has {k} graded completions of both, so that their Pass@{k} cannot be compared")
-    mean = float(values.mean())
-    if np.ptp(values) == 0:  # resampling equal values tells nothing
-        return Gate(k, Estimate(mean, mean, mean, len(values)))
-    interval = stats.bootstrap(
-        (values,), np.mean, n_resamples=resamples, method="percentile", rng=np.random.default_rng(seed)
-    ).confidence_interval
-    return Gate(k, Estimate(mean, float(interval.low), float(interval.high), len(values)))
+    return Gate(k, mean_over_problems(values, seed))
