@@ -2,5 +2,6 @@
 
 import os
 
-IMAGE = os.environ.get("LENS_IMAGE", "lens-grpo-python:0.1.0")
-"""Set LENS_IMAGE when compiling for a cluster. Local runs use this interpreter and no image."""
+IMAGE = os.environ.get("LENS_IMAGE", "lens-grpo:0.1.0")
+"""What `scripts/build-images` makes. For a cluster: LENS_IMAGE, or the image of its settings. Local runs use this
+interpreter and no image."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lens_core.distributed.workers import Workers
     from pipelines.launch import LocalRun
 
+Pipeline = Annotated[str, typer.Option("--pipeline", help="lens, sweep or evaluate.")]
 GENERAL = ("--debug", "--quiet", "-q", "--json")
 """Options of every command, which may stand anywhere before `--`."""
 
@@ -82,23 +83,33 @@ def demo(home: Home = DEFAULT_HOME, tracking_uri: TrackingUri = None, overrides:
 
     Example: lens demo --set train.steps=20
     """
-    pipeline_run("demo", home, tracking_uri, overrides)
+    _run_pipeline("lens", "demo", home, tracking_uri, overrides, registers=False)
 
 
 @pipeline_app.command("run")
 def pipeline_run(
-    config: Config = "demo", home: Home = DEFAULT_HOME, tracking_uri: TrackingUri = None, overrides: Overrides = None
+    pipeline: Pipeline = "lens",
+    config: Config = "demo",
+    home: Home = DEFAULT_HOME,
+    tracking_uri: TrackingUri = None,
+    overrides: Overrides = None,
 ) -> None:
-    """Run the pipeline on this machine, as Kubeflow would, with no cluster. Finished steps are reused.
+    """Run a pipeline on this machine, as Kubeflow would, with no cluster. Finished steps are reused.
 
     Example: lens pipeline run --config demo --set train.seed=1 --home .lens
     """
+    _run_pipeline(pipeline, config, home, tracking_uri, overrides, registers=True)
+
+
+def _run_pipeline(
+    pipeline: str, config: str, home: Path, tracking_uri: str | None, overrides: list[str] | None, registers: bool
+) -> None:
     from pipelines.launch import run_local
 
     settings = _load(config, overrides)
     uri = _tracking_uri(tracking_uri, home)
     with cli_output.progress() as display:
-        run = run_local(settings, home, uri, display)
+        run = run_local(settings, home, uri, display, pipeline, registers)
     cli_output.conclude(
         {"run": run.name, "report": run.report, "tracking_uri": uri, **run.comparison()},
         lambda: _print_result(run, uri),
@@ -108,18 +119,25 @@ def pipeline_run(
 @pipeline_app.command("compile")
 def pipeline_compile(
     config: Config = "demo",
-    output: Annotated[Path, typer.Option("--output", "-o", help="IR YAML to write.")] = Path("lens-pipeline.yaml"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("compiled"),
+    cluster: Annotated[
+        Path | None, typer.Option("--cluster", help="YAML file of the cluster's settings (docs/rayjob.md).")
+    ] = None,
+    rayjobs: Annotated[bool, typer.Option("--rayjobs", help="Each training is a RayJob; needs --cluster.")] = False,
     tracking_uri: TrackingUri = None,
     overrides: Overrides = None,
 ) -> None:
-    """Compile the pipeline to IR YAML, for upload to a Kubeflow endpoint.
+    """Compile all pipelines to IR YAML, for upload to a Kubeflow endpoint.
 
-    Example: lens pipeline compile --output lens-pipeline.yaml --tracking-uri http://mlflow:5000
+    Example: lens pipeline compile --output compiled --tracking-uri http://mlflow:5000
     """
-    from pipelines.launch import compile_pipeline
+    from lens_core.kube.settings import load_cluster
+    from pipelines.launch import compile_pipelines
 
-    path = compile_pipeline(_load(config, overrides), output, "" if tracking_uri is None else tracking_uri)
-    cli_output.conclude({"pipeline": path}, str(path))
+    where = None if cluster is None else load_cluster(cluster)
+    uri = "" if tracking_uri is None else tracking_uri
+    paths = compile_pipelines(_load(config, overrides), output, uri, where, rayjobs)
+    cli_output.conclude({"pipelines": paths}, "\n".join(map(str, paths)))
 
 
 @pipeline_app.command("submit")

@@ -593,6 +593,15 @@ class RunConfig(Section):
             set_value(tree, path, value)
         return parse(RunConfig, tree, self.name)
 
+    def over_seeds(self, method: str, seeds: Sequence[int]) -> RunConfig:
+        """`method` alone, once with each `train.seed`; such methods are called `lens-s0`, `lens-s1`."""
+        of = self.methods[method]
+        seeded = {
+            f"{method}-s{seed}": Method.model_validate({**of.model_dump(), "train": {**of.train, "seed": seed}})
+            for seed in seeds
+        }
+        return self.model_copy(update={"methods": seeded, "study": None, "sweep": None})
+
     def train_for(self, method: str) -> TrainConfig:
         """The `train` section as `method` changes it."""
         return TrainConfig.model_validate({**self.train.model_dump(), **self.methods[method].train})

@@ -6,7 +6,7 @@ Better means that the paired interval of their Pass@k difference, problem by pro
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from lens_core.config import SHIPPED_BASE, RunConfig
 from lens_core.errors import LensError
 from lens_core.evaluation.gate import Counts, Gate, gate
 from lens_core.evaluation.records import PassKReport, read_results
+from lens_core.progress import Listener, Progress, ignore
 from lens_core.report.model_card import model_card
 from lens_core.tracking import (
     Champion,
@@ -25,6 +26,7 @@ from lens_core.tracking import (
     champion_of,
     log_counts,
     origin_of,
+    parent_run,
     policy_files,
     register_champion,
     use_policy,
@@ -85,6 +87,51 @@ def register(
     found["text"] = _verdict(registered, found["version"], passed)
     output.mkdir(parents=True, exist_ok=True)
     (output / CARD_FILE).write_text(card, encoding="utf-8")
+    (output / REGISTRATION_FILE).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    return found
+
+
+def register_best(
+    config: RunConfig,
+    policies: Sequence[Path],
+    evaluations: Sequence[Path],
+    output: Path,
+    tracking: Tracking | None,
+    name: str,
+    weights: Weights = "reference",
+    on_progress: Listener = ignore,
+) -> dict[str, Any]:
+    """`register` the one of several trained policies whose evaluation has the highest Pass@k, for the first k.
+
+    It was chosen on the problems that it is then compared on: the more policies, the more the interval flatters it.
+
+    Raises:
+        LensError: as `register` does, if no evaluation could grade anything, or without MLflow.
+    """
+    if tracking is None:
+        raise LensError(f"{name} cannot be registered without MLflow: give --tracking-uri, or no name to register")
+    output.mkdir(parents=True, exist_ok=True)
+    on_progress(Progress("register", 0, 1, ""))
+    trained = {json.loads((policy / stages.TRAINING_FILE).read_text("utf-8"))["method"]: policy for policy in policies}
+    reports = [(_read_report(evaluation), evaluation) for evaluation in evaluations]
+    graded = [(report, evaluation) for report, evaluation in reports if report.ks[0] in report.overall]
+    if not graded:
+        raise LensError(f"nothing of {', '.join(trained)} was graded, so that none can be registered")
+    best, evaluation = max(graded, key=lambda each: each[0].overall[each[0].ks[0]].estimate)
+    champion = champion_of(parent_run(tracking), name)
+    if champion is None or champion.data_digest == best.data_digest:
+        found = register(config, trained[best.model], evaluation, output, tracking, name, weights)
+    else:
+        found = _held_back(name, output)
+    on_progress(Progress("register", 1, 1, f"{best.model}: {found['text']}"))
+    return found
+
+
+def _held_back(name: str, output: Path) -> dict[str, Any]:
+    """A pipeline has more to show than a registration, and does not fail for want of one."""
+    text = f"not registered, for {name}'s champion was evaluated on other problems: `lens register --against` compares"
+    found = {"model": name, "version": None, "gate": None, "text": text}
+    (output / CARD_FILE).write_text(f"{text}.\n", encoding="utf-8")
     (output / REGISTRATION_FILE).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     return found
 

@@ -55,7 +55,10 @@ def study(
     missing = {name: cell for name, cell in cells.items() if not _evaluated(output, name)}
     done, failed = len(cells) - len(missing), {}
     on_progress(Progress("study", done, len(cells), f"{done} of {len(cells)} trainings were there"))
-    tasks = {name: (_one(config, *cell), name, output.absolute(), tracking) for name, cell in missing.items()}
+    tasks = {
+        name: (config.over_seeds(method, [seed]), name, output.absolute(), tracking)
+        for name, (method, seed) in missing.items()
+    }
     for name, error in run_tasks(run_cell, tasks, config.study.cpus_per_training, config.study.gpus_per_training):
         done += 1
         if error is not None:
@@ -176,13 +179,6 @@ def _facts(config: RunConfig) -> dict[str, str]:
         f"{evaluation.seed} for all",
         "Configuration": f"{config.name}, SHA-256 {config.digest()[:12]}",
     } | {f"Method {name}": str(method.model_dump(exclude_defaults=True)) for name, method in config.methods.items()}
-
-
-def _one(config: RunConfig, method: str, seed: int) -> RunConfig:
-    """A configuration of a single training, whose method is called after its cell."""
-    of = config.methods[method]
-    seeded = Method.model_validate({**of.model_dump(), "train": {**of.train, "seed": seed}})
-    return config.model_copy(update={"methods": {f"{method}-s{seed}": seeded}, "study": None})
 
 
 def _evaluation(output: Path, name: str) -> Path:

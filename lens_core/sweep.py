@@ -32,11 +32,18 @@ _MLFLOW_STATUS: Mapping[str, Any] = {"finished": "FINISHED", "pruned": "KILLED",
 
 
 def sweep(
-    config: RunConfig, output: Path, tracking: Tracking | None = None, on_progress: Listener = ignore
+    config: RunConfig,
+    output: Path,
+    tracking: Tracking | None = None,
+    on_progress: Listener = ignore,
+    data: Path | None = None,
 ) -> dict[str, Any]:
     """Run the trials that `output` lacks, write `sweep.json`, `best.yaml` and `report.html`, and return the first.
 
     `best.yaml` is a whole configuration for `lens train --config`. Trials that fail are recorded; the others go on.
+
+    Args:
+        data: the prepared data; None: made in `output`.
 
     Raises:
         LensError: if the configuration has no `sweep` section, `output` holds another sweep, or every trial failed.
@@ -44,13 +51,15 @@ def sweep(
     if config.sweep is None:
         raise LensError(f"{config.name} has no `sweep` section: say what to search, or take --config ladder-sweep")
     stages.claim(config, output)
-    if not (output / "data" / SUMMARY_FILE).exists():
-        stages.prepare(config, output / "data")
+    if data is None:
+        data = output / "data"
+        if not (data / SUMMARY_FILE).exists():
+            stages.prepare(config, data)
     base = stages.base(config, output / "base")
     earlier = _read_state(output)
     with stages.tracked(tracking, "sweep", config, config.sweep.method, earlier["mlflow_run"]) as run:
         board = _Board(config, output, tracking, run, earlier, on_progress)
-        search(config, (output / "data").absolute(), base.absolute(), output, board)
+        search(config, data.absolute(), base.absolute(), output, board)
         return _conclude(config, output, list(board.trials.values()), run)
 
 

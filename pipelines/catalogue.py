@@ -6,34 +6,69 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from components.image import IMAGE
 from lens_core.config import RunConfig
 from lens_core.errors import LensError
-from pipelines.lens_pipeline import lens_pipeline
+from lens_core.kube.settings import ClusterConfig
+from pipelines import evaluate_pipeline, lens_pipeline, sweep_pipeline
+from pipelines.cluster import Site, needs_of
 
-PIPELINES: dict[str, Any] = {"lens": lens_pipeline}
-"""Name -> kfp's GraphComponent."""
+_BUILDERS = {
+    "lens": lens_pipeline.build,
+    "sweep": sweep_pipeline.build,
+    "evaluate": evaluate_pipeline.build,
+}
+NAMES = tuple(_BUILDERS)
+ANY_CLUSTER = ClusterConfig(image=IMAGE)
+"""Where nothing more is said of a cluster: the image, and what every step gets."""
+_SEEDS = (0, 1, 2)
+"""Of the trainings after a sweep, where the configuration has no `study.seeds`."""
 
 
-def find_pipeline(name: str) -> Any:
-    """The definition of the pipeline called `name`.
+def build_pipeline(name: str, site: Site) -> Any:
+    """The pipeline called `name`, kfp's GraphComponent, for where it is to run.
 
     Raises:
         LensError: if there is none, with the names that there are.
     """
-    if name not in PIPELINES:
-        raise LensError(f"there is no pipeline {name!r}: choose from {', '.join(PIPELINES)}")
-    return PIPELINES[name]
+    return _BUILDERS[_known(name)](site)
 
 
-def arguments(name: str, config: RunConfig, tracking_uri: str) -> dict[str, Any]:
-    """Parameters of the pipeline called `name`."""
-    find_pipeline(name)
-    shared = {"config": config.model_dump_json(), "run": run_name(config), "tracking_uri": tracking_uri}
-    return shared | {"methods": list(config.methods)}
+def _known(name: str) -> str:
+    if name not in _BUILDERS:
+        raise LensError(f"there is no pipeline {name!r}: choose from {', '.join(NAMES)}")
+    return name
 
 
-def run_name(config: RunConfig) -> str:
-    """The config's name with a fingerprint of its values and of our own code.
+PIPELINES = {name: build_pipeline(name, Site(ANY_CLUSTER)) for name in NAMES}
+"""Name -> the pipeline, for a cluster of which nothing more is known."""
+
+
+def arguments(name: str, config: RunConfig, tracking_uri: str, cluster: ClusterConfig = ANY_CLUSTER) -> dict[str, Any]:
+    """Parameters of the pipeline called `name`.
+
+    Raises:
+        LensError: if there is no such pipeline, or it is `sweep` and the configuration has no `sweep` section.
+    """
+    shared: dict[str, Any] = {
+        "config": config.model_dump_json(),
+        "run": run_name(config, _known(name)),
+        "tracking_uri": tracking_uri,
+        **needs_of(cluster),
+    }
+    if name == "lens":
+        registered = f"lens-{config.name}" if tracking_uri else ""
+        return shared | {"methods": list(config.methods), "registered_model": registered, "weights": "upload"}
+    if name == "evaluate":
+        return shared | {"label": Path(config.base).name}
+    if config.sweep is None:
+        raise LensError(f"{config.name} has no `sweep` section: say what to search, or take --config ladder-sweep")
+    seeds = list(_SEEDS if config.study is None else config.study.seeds)
+    return shared | {"seeds": seeds, "methods": [f"{config.sweep.method}-s{seed}" for seed in seeds]}
+
+
+def run_name(config: RunConfig, pipeline: str = "lens") -> str:
+    """The config's name, the pipeline's where it is another, and a fingerprint of the values and of our own code.
 
     Equal runs share a name, and with it their cached steps and their parent in MLflow: an interrupted run goes on where
     it was, and a changed one starts afresh.
@@ -44,4 +79,5 @@ def run_name(config: RunConfig) -> str:
         for source in sorted((root / package).rglob("*")):
             if source.suffix in {".py", ".yaml", ".j2", ".safetensors"}:
                 fingerprint.update(source.read_bytes())
-    return f"{config.name}-{fingerprint.hexdigest()[:8]}"
+    kind = "" if pipeline == "lens" else f"-{pipeline}"
+    return f"{config.name}{kind}-{fingerprint.hexdigest()[:8]}"

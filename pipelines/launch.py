@@ -1,9 +1,8 @@
-"""Run, compile and submit the LENS pipeline: three ends of the same definition."""
+"""Run, compile and submit pipelines: three ends of the same definitions."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 import logging
@@ -14,16 +13,23 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lens_core.config import RunConfig
 from lens_core.errors import LensError
 from lens_core.progress import Listener, Progress, parse_marked
-from lens_core.stages import COMPARISON_FILE, REPORT_FILE
+from lens_core.stages import COMPARISON_FILE, PASSK_FILE, REPORT_FILE, VIEWER_FILE
 from lens_core.tracking import Tracking, check_reachable, whole_run
+
+if TYPE_CHECKING:
+    from lens_core.kube.settings import ClusterConfig
 
 _PARALLEL_METHODS = 2
 """kfp.local runs two branches of a ParallelFor at a time."""
+_KEPT = {"comparison": "", "evaluation": "", "trials": "sweep", "registration": "registration"}
+"""Output of a pipeline -> its place in the run's folder."""
+_WORKED_WITH = shutil.ignore_patterns("trials", "base", "data")
+"""What a sweep keeps beside its results; it stays where it is."""
 
 
 @dataclass(frozen=True)
@@ -32,44 +38,34 @@ class LocalRun:
 
     name: str
     folder: Path
-    """Holds `config.json`, `comparison.json`, `report.html` with `plots/`, and `pipeline.log`."""
+    """Holds `config.json`, `pipeline.log`, and what the pipeline made (docs/formats.md)."""
 
     @property
     def report(self) -> Path:
-        return self.folder / REPORT_FILE
+        """The comparison's report; of a single evaluation, its samples."""
+        compared = self.folder / REPORT_FILE
+        return compared if compared.exists() else self.folder / VIEWER_FILE
 
     def comparison(self) -> dict[str, Any]:
-        """The content of `comparison.json`: Pass@k reports and training summaries."""
-        return dict(json.loads((self.folder / COMPARISON_FILE).read_text(encoding="utf-8")))
+        """The content of `comparison.json`: Pass@k reports and training summaries; of one evaluation, its report."""
+        compared = self.folder / COMPARISON_FILE
+        if compared.exists():
+            return dict(json.loads(compared.read_text(encoding="utf-8")))
+        return {"evaluations": [json.loads((self.folder / PASSK_FILE).read_text(encoding="utf-8"))]}
 
 
-def run_name(config: RunConfig) -> str:
-    """The config's name with a fingerprint of its values and of our own code.
+def run_local(
+    config: RunConfig,
+    home: Path,
+    tracking_uri: str,
+    on_progress: Listener,
+    pipeline: str = "lens",
+    registers: bool = True,
+) -> LocalRun:
+    """Execute a pipeline on this machine, each step in a process of its own; finished steps are reused.
 
-    Equal runs share a name, and with it their cached steps and their parent in MLflow: an interrupted run goes on where
-    it was, and a changed one starts afresh.
-    """
-    fingerprint = hashlib.sha256(config.digest().encode())
-    root = Path(__file__).resolve().parent.parent
-    for package in ("components", "lens_core", "pipelines"):
-        for source in sorted((root / package).rglob("*")):
-            if source.suffix in {".py", ".yaml", ".j2", ".safetensors"}:
-                fingerprint.update(source.read_bytes())
-    return f"{config.name}-{fingerprint.hexdigest()[:8]}"
-
-
-def arguments(config: RunConfig, tracking_uri: str) -> dict[str, Any]:
-    """The pipeline's parameters."""
-    return {
-        "config": config.model_dump_json(),
-        "run": run_name(config),
-        "methods": list(config.methods),
-        "tracking_uri": tracking_uri,
-    }
-
-
-def run_local(config: RunConfig, home: Path, tracking_uri: str, on_progress: Listener) -> LocalRun:
-    """Execute the pipeline on this machine, each step in a process of its own; finished steps are reused.
+    Args:
+        registers: whether the best policy may become the champion of `lens-NAME`.
 
     Raises:
         LensError: if a step fails, naming its cause and the log.
@@ -77,11 +73,14 @@ def run_local(config: RunConfig, home: Path, tracking_uri: str, on_progress: Lis
     """
     from kfp import local
 
-    from pipelines.lens_pipeline import lens_pipeline
+    from pipelines.catalogue import arguments, build_pipeline
+    from pipelines.cluster import Site
 
-    check_reachable(tracking_uri)
     home = home.absolute()
-    parameters = arguments(config, tracking_uri)
+    parameters = arguments(pipeline, config, tracking_uri)
+    if pipeline == "lens":  # policies stay where they are
+        parameters |= {"weights": "reference"} if registers else {"registered_model": ""}
+    check_reachable(tracking_uri)
     tracking = Tracking(tracking_uri, parameters["run"])
     folder = home / "runs" / tracking.run
     folder.mkdir(parents=True, exist_ok=True)
@@ -96,25 +95,46 @@ def run_local(config: RunConfig, home: Path, tracking_uri: str, on_progress: Lis
     try:
         with (
             whole_run(tracking),
-            _threads_shared_by(min(_PARALLEL_METHODS, len(config.methods))),
+            _threads_shared_by(min(_PARALLEL_METHODS, len(parameters.get("methods", [""])))),
             _captured(log, on_progress),
         ):
-            outputs = lens_pipeline(**parameters).outputs
+            outputs = build_pipeline(pipeline, Site())(**parameters).outputs
     except RuntimeError as error:  # kfp.local's word for a failed step
         raise LensError(f"{_cause(log)} (log: {log})") from error
-    shutil.copytree(outputs["comparison"].path, folder, dirs_exist_ok=True)
+    for name, place in _KEPT.items():
+        if name in outputs:
+            shutil.copytree(outputs[name].path, folder / place, dirs_exist_ok=True, ignore=_WORKED_WITH)
     return LocalRun(tracking.run, folder)
 
 
-def compile_pipeline(config: RunConfig, output: Path, tracking_uri: str) -> Path:
-    """Write the pipeline as IR YAML with `config` as the default of its parameters."""
+def compile_pipelines(
+    config: RunConfig, output: Path, tracking_uri: str, cluster: ClusterConfig | None = None, rayjobs: bool = False
+) -> list[Path]:
+    """Write every pipeline as IR YAML into the folder `output`, with `config` as the default of its parameters.
+
+    The sweep has no defaults where `config` has no `sweep` section.
+
+    Args:
+        cluster: None: any, of which nothing more is known than the image.
+        rayjobs: whether trainings are RayJobs of their own.
+
+    Raises:
+        LensError: if RayJobs have no volume to leave their policies on.
+    """
     from kfp import compiler
 
-    from pipelines.lens_pipeline import lens_pipeline
+    from pipelines.catalogue import ANY_CLUSTER, NAMES, arguments, build_pipeline
+    from pipelines.cluster import Site
 
-    output.parent.mkdir(parents=True, exist_ok=True)
-    compiler.Compiler().compile(lens_pipeline, str(output), pipeline_parameters=arguments(config, tracking_uri))
-    return output
+    where = ANY_CLUSTER if cluster is None else cluster
+    output.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name in NAMES:
+        defaults = None if name == "sweep" and config.sweep is None else arguments(name, config, tracking_uri, where)
+        written.append(output / f"{name}-pipeline.yaml")
+        definition = build_pipeline(name, Site(where, rayjobs))
+        compiler.Compiler().compile(definition, str(written[-1]), pipeline_parameters=defaults)
+    return written
 
 
 def submit(config: RunConfig, endpoint: str, tracking_uri: str, token: str | None) -> str:
@@ -127,16 +147,16 @@ def submit(config: RunConfig, endpoint: str, tracking_uri: str, token: str | Non
     from kfp import Client
     from kfp_server_api import ApiException
 
-    from pipelines.lens_pipeline import lens_pipeline
+    from pipelines.catalogue import PIPELINES, arguments
 
     endpoint = endpoint.rstrip("/")
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     try:
         requests.get(f"{endpoint}/apis/v2beta1/healthz", headers=headers, timeout=10).raise_for_status()
         client = Client(host=endpoint, existing_token=token)
-        parameters = arguments(config, tracking_uri)
+        parameters = arguments("lens", config, tracking_uri)
         run = client.create_run_from_pipeline_func(
-            lens_pipeline, arguments=parameters, run_name=parameters["run"], experiment_name="lens-grpo"
+            PIPELINES["lens"], arguments=parameters, run_name=parameters["run"], experiment_name="lens-grpo"
         )
     except ApiException as error:
         raise LensError(f"the KFP endpoint {endpoint} refused the run: {error.status} {error.reason}") from error
@@ -170,6 +190,7 @@ def _captured(log: Path, on_progress: Listener) -> Iterator[None]:
         warnings.catch_warnings(),
     ):
         warnings.filterwarnings("ignore", message=".*have no effect in the current local runner")
+        warnings.filterwarnings("ignore", message="You may be attemping to run a task that uses custom or non-Python")
         logger = logging.getLogger()
         handler, level = _Reused(file, on_progress), logger.level
         logger.addHandler(handler)

@@ -1,53 +1,84 @@
-"""The LENS pipeline: prepare -> base -> (train -> evaluate) for each method -> compare."""
+"""The LENS pipeline: prepare -> base -> (train -> evaluate) for each method -> compare, register."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kfp import dsl
 
 from components.base_policy.component import base_policy
 from components.compare.component import compare
-from components.evaluate.component import evaluate
 from components.prepare_data.component import prepare_data
-from components.train.component import train
+from components.register.component import register
+from pipelines.cluster import Needs, Site
 
 
 class Outputs(NamedTuple):
     comparison: dsl.Artifact
     report: dsl.HTML
+    registration: dsl.Artifact
 
 
-@dsl.pipeline(name="lens-pipeline", description="Train GRPO and LENS side by side, compare their Pass@k.")
-def lens_pipeline(config: str, run: str, methods: list[str], tracking_uri: str = "") -> Outputs:
-    """Compare `methods` of `config` from one base policy on the same data.
+def build(site: Site) -> Any:
+    """The pipeline as kfp's GraphComponent."""
 
-    Args:
-        config: a RunConfig as JSON; the one parameter that all steps share.
-        run: name of the run in MLflow; steps of the same run are nested in one parent.
-        methods: names of the config's methods to train, each in its own branch.
-        tracking_uri: MLflow; empty: not tracked.
-    """
-    data = prepare_data(config=config, run=run, tracking_uri=tracking_uri).outputs["data"]
-    base = base_policy(config=config, run=run).outputs["policy"]
-    base_evaluation = evaluate(
-        config=config, label="base", run=run, tracking_uri=tracking_uri, data=data, policy=base
-    ).set_display_name("evaluate base")
-    with dsl.ParallelFor(methods, name="methods") as method:
-        trained = train(config=config, method=method, run=run, tracking_uri=tracking_uri, data=data, base=base)
-        evaluated = evaluate(
-            config=config,
-            label=method,
-            run=run,
-            tracking_uri=tracking_uri,
-            data=data,
-            policy=trained.outputs["policy"],
-        )
-    compared = compare(
-        config=config,
-        run=run,
-        tracking_uri=tracking_uri,
-        data=data,
-        base_evaluation=base_evaluation.outputs["evaluation"],
-        evaluations=dsl.Collected(evaluated.outputs["evaluation"]),
-        policies=dsl.Collected(trained.outputs["policy"]),
+    @dsl.pipeline(
+        name="lens-pipeline",
+        description="Train GRPO and LENS, compare their Pass@k, register the best if it beats the champion.",
     )
-    return Outputs(comparison=compared.outputs["comparison"], report=compared.outputs["report"])
+    def lens_pipeline(
+        config: str,
+        run: str,
+        methods: list[str],
+        cpus: str,
+        memory: str,
+        gpus: str,
+        gpu_type: str,
+        node_selector: dict,
+        tolerations: list,
+        tracking_uri: str = "",
+        registered_model: str = "",
+        weights: str = "upload",
+    ) -> Outputs:
+        """Compare `methods` of `config` from one base policy on the same data.
+
+        Args:
+            config: a RunConfig as JSON; the one parameter that all steps share.
+            run: name of the run in MLflow; steps of the same run are nested in one parent.
+            methods: names of the config's methods to train, each in its own branch.
+            cpus: of each step that samples or trains.
+            memory: of each of them, such as 16Gi.
+            gpus: of each of them, as a string; "0": none.
+            gpu_type: resource that Kubernetes counts them as.
+            node_selector: labels of the nodes that they may run on.
+            tolerations: of their pods, as in Kubernetes.
+            tracking_uri: MLflow; empty: not tracked.
+            registered_model: whose champion the best policy becomes, if it beats the one there is; empty: none.
+            weights: upload puts the policy's files into MLflow, reference notes where they lie.
+        """
+        needs = Needs(cpus, memory, gpus, gpu_type, node_selector, tolerations)
+        shared = {"config": config, "run": run, "tracking_uri": tracking_uri}
+        data = site.place(prepare_data(**shared)).outputs["data"]
+        base = site.place(base_policy(config=config, run=run)).outputs["policy"]
+        base_evaluation = site.evaluate(needs, label="base", data=data, policy=base, **shared)
+        base_evaluation.set_display_name("evaluate base")
+        with dsl.ParallelFor(methods, name="methods") as method:
+            trained = site.train(needs, method=method, data=data, base=base, **shared)
+            evaluated = site.evaluate(needs, label=method, data=data, policy=trained.outputs["policy"], **shared)
+        compared = compare(
+            data=data,
+            base_evaluation=base_evaluation.outputs["evaluation"],
+            evaluations=dsl.Collected(evaluated.outputs["evaluation"]),
+            policies=dsl.Collected(trained.outputs["policy"]),
+            **shared,
+        )
+        registered = register(
+            registered_model=registered_model,
+            weights=weights,
+            evaluations=dsl.Collected(evaluated.outputs["evaluation"]),
+            policies=dsl.Collected(trained.outputs["policy"]),
+            **shared,
+        )
+        site.place(compared)
+        site.place(registered.after(compared), is_cached=False)
+        return Outputs(compared.outputs["comparison"], compared.outputs["report"], registered.outputs["registration"])
+
+    return lens_pipeline

@@ -15,8 +15,9 @@ def evaluate(
     policy: dsl.Input[dsl.Model],
     evaluation: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
+    samples: dsl.Output[dsl.HTML],
 ) -> None:
-    """Write rollouts.jsonl and passk.json of `policy`; `label` is its name in tables."""
+    """Write rollouts.jsonl and passk.json of `policy`, and its samples as a page; `label` is its name in tables."""
     import json
     import shutil
     from pathlib import Path
@@ -30,6 +31,7 @@ def evaluate(
     tracking = tracking_for(tracking_uri, run)
     output = Path(evaluation.path)
     stages.evaluate(settings, label, Path(data.path), Path(policy.path), output, tracking, print_marked)
+    shutil.copyfile(output / stages.VIEWER_FILE, samples.path)
     shutil.copyfile(output / stages.PASSK_FILE, metrics.path)  # kfp.local's cache wants a file behind each artifact
     for k, estimate in json.loads((output / stages.PASSK_FILE).read_text())["overall"].items():
         metrics.log_metric(f"pass_at_{k}", estimate["estimate"])

@@ -1,0 +1,42 @@
+"""KFP component: the best of several policies becomes the champion, if it beats the one there is."""
+
+from kfp import dsl
+
+from components.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def register(
+    config: str,
+    run: str,
+    tracking_uri: str,
+    registered_model: str,
+    weights: str,
+    evaluations: dsl.Input[list[dsl.Artifact]],
+    policies: dsl.Input[list[dsl.Model]],
+    registration: dsl.Output[dsl.Artifact],
+    card: dsl.Output[dsl.Markdown],
+) -> None:
+    """Write registration.json and the model card; where `registered_model` is empty, nothing is registered.
+
+    `weights` is `reference` or `upload`.
+    """
+    import shutil
+    from pathlib import Path
+
+    output = Path(registration.path)
+    output.mkdir(parents=True, exist_ok=True)
+    if not registered_model:
+        Path(card.path).write_text("Not registered: the pipeline was given no name to register a policy under.\n")
+        return
+
+    from lens_core import registration as registry
+    from lens_core.config import RunConfig
+    from lens_core.progress import print_marked
+    from lens_core.tracking import tracking_for
+
+    settings, tracking = RunConfig.model_validate_json(config), tracking_for(tracking_uri, run)
+    trained = [Path(policy.path) for policy in policies]
+    evaluated = [Path(evaluation.path) for evaluation in evaluations]
+    registry.register_best(settings, trained, evaluated, output, tracking, registered_model, weights, print_marked)
+    shutil.copyfile(output / registry.CARD_FILE, card.path)

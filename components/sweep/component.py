@@ -1,0 +1,32 @@
+"""KFP component: search the values with the best Pass@k on held-out problems."""
+
+from kfp import dsl
+
+from components.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def sweep(
+    config: str,
+    seeds: list[int],
+    run: str,
+    tracking_uri: str,
+    data: dsl.Input[dsl.Dataset],
+    trials: dsl.Output[dsl.Artifact],
+    report: dsl.Output[dsl.HTML],
+) -> str:
+    """Run the sweep of `config` and return the best configuration, whose methods are the one swept with each seed."""
+    import shutil
+    from pathlib import Path
+
+    from lens_core import stages
+    from lens_core import sweep as sweeps
+    from lens_core.config import RunConfig, load_config
+    from lens_core.progress import print_marked
+    from lens_core.tracking import tracking_for
+
+    settings, output = RunConfig.model_validate_json(config), Path(trials.path)
+    found = sweeps.sweep(settings, output, tracking_for(tracking_uri, run), print_marked, Path(data.path))
+    shutil.copyfile(output / stages.REPORT_FILE, report.path)
+    best = load_config(output / sweeps.BEST_FILE)
+    return best.over_seeds(found["method"], [int(seed) for seed in seeds]).model_dump_json()  # KFP's numbers are floats

@@ -1,0 +1,99 @@
+"""A training that outlives the process that asked for it: on a volume, by itself or by a RayJob.
+
+A step of a pipeline has a disk of its own, which goes with its pod. What is on a volume stays: a step that is tried
+again goes on from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lens_core import stages
+from lens_core.config import RunConfig
+from lens_core.errors import LensError
+from lens_core.kube.api import Api
+from lens_core.kube.launcher import launch, pod_owner
+from lens_core.kube.rayjob import Job
+from lens_core.kube.settings import ClusterConfig
+from lens_core.kube.task import trainer_node, with_task
+from lens_core.progress import Listener, ignore
+from lens_core.tracking import Tracking, parent_run
+
+_POLICY = "policy"
+
+
+def train_on_volume(
+    config: RunConfig,
+    method: str,
+    data: Path,
+    base_policy: Path,
+    output: Path,
+    shared: Path,
+    tracking: Tracking | None = None,
+    on_progress: Listener = ignore,
+) -> Path:
+    """`stages.train` in `shared`, from its last checkpoint where there is one; `output` gets the policy."""
+    folder = shared / method / _POLICY
+    stages.train(config, method, data, base_policy, folder, tracking, on_progress, resume=True)
+    return _copy_policy(folder, output)
+
+
+def train_as_rayjob(
+    config: RunConfig,
+    method: str,
+    data: Path,
+    base_policy: Path,
+    output: Path,
+    shared: Path,
+    run: str,
+    cluster: ClusterConfig,
+    task: Mapping[str, Any],
+    tracking: Tracking | None = None,
+) -> Path:
+    """Train in a RayJob of its own, with its log here; `output` gets the policy.
+
+    Args:
+        shared: a folder on a volume that this process and the pods of the job see under the same path.
+        run: the job is named after it and `method`; called again, this finds the job and stays with it.
+        task: settings of this step, passed on to the job (`with_task`).
+
+    Raises:
+        LensError: if the job fails, with its last lines.
+    """
+    cluster = with_task(cluster, task)
+    if not any(shared.is_relative_to(volume.path) and not volume.read_only for volume in cluster.volumes):
+        raise LensError(f"{shared} lies on no volume of the job: name one under volumes that can be written to")
+    folder = shared / method
+    for source, name in ((data, "data"), (base_policy, "base")):
+        shutil.copytree(source, folder / name, dirs_exist_ok=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), "utf-8")
+    command = ["lens", "train", "--config", str(folder / "config.yaml"), "--method", method, "--resume"]
+    command += ["--data", str(folder / "data"), "--base", str(folder / "base"), "--output", str(folder / _POLICY)]
+    command += ["--workers", str(trainers(config, cluster)), "--home", str(folder / "home")]
+    if tracking is not None:  # the job's run is nested where the step's would be
+        command += ["--tracking-uri", tracking.uri]
+        cluster = cluster.model_copy(update={"env": {**cluster.env, "MLFLOW_RUN_ID": parent_run(tracking).run_id}})
+    api = Api()
+    namespace = api.namespace if cluster.namespace is None else cluster.namespace
+    launch(Job(run, f"train {method}", 0, tuple(command), cluster, namespace, pod_owner()), api)
+    return _copy_policy(folder / _POLICY, output)
+
+
+def trainers(config: RunConfig, cluster: ClusterConfig) -> int:
+    """Processes that train: one for each GPU, or pod without any, less those of rollout workers; 0: in the head."""
+    node, rollouts = trainer_node(cluster), config.train.rollouts
+    if cluster.workers is None and not node.gpus:
+        return 0
+    total = (1 if cluster.workers is None else cluster.workers.replicas) * max(1, node.gpus)
+    return total if rollouts is None or not node.gpus else max(1, total - rollouts.workers)
+
+
+def _copy_policy(folder: Path, output: Path) -> Path:
+    """All but the checkpoints, which are for whoever goes on with the training."""
+    shutil.copytree(folder, output, dirs_exist_ok=True, ignore=shutil.ignore_patterns("checkpoint-*"))
+    return output

@@ -1,0 +1,75 @@
+"""The sweep pipeline: prepare -> sweep -> (train -> evaluate) of the best for each seed -> compare."""
+
+from typing import Any, NamedTuple
+
+from kfp import dsl
+
+from components.base_policy.component import base_policy
+from components.compare.component import compare
+from components.prepare_data.component import prepare_data
+from pipelines.cluster import Needs, Site
+
+
+class Outputs(NamedTuple):
+    comparison: dsl.Artifact
+    report: dsl.HTML
+    trials: dsl.Artifact
+
+
+def build(site: Site) -> Any:
+    """The pipeline as kfp's GraphComponent."""
+
+    @dsl.pipeline(
+        name="sweep-pipeline",
+        description="Search the best values, train with them over several seeds, compare their Pass@k with the base's.",
+    )
+    def sweep_pipeline(
+        config: str,
+        run: str,
+        seeds: list[int],
+        methods: list[str],
+        cpus: str,
+        memory: str,
+        gpus: str,
+        gpu_type: str,
+        node_selector: dict,
+        tolerations: list,
+        tracking_uri: str = "",
+    ) -> Outputs:
+        """Sweep as `config` says, and train the best of it with each of `seeds`.
+
+        Args:
+            config: a RunConfig with a `sweep` section, as JSON.
+            run: name of the run in MLflow; steps of the same run are nested in one parent.
+            seeds: of the trainings with the best values.
+            methods: what these trainings are called: lens-s0 for the method lens and seed 0, in the order of the seeds.
+            cpus: of each step that samples or trains.
+            memory: of each of them, such as 16Gi.
+            gpus: of each of them, as a string; "0": none.
+            gpu_type: resource that Kubernetes counts them as.
+            node_selector: labels of the nodes that they may run on.
+            tolerations: of their pods, as in Kubernetes.
+            tracking_uri: MLflow; empty: not tracked.
+        """
+        needs = Needs(cpus, memory, gpus, gpu_type, node_selector, tolerations)
+        tracked = {"run": run, "tracking_uri": tracking_uri}
+        data = site.place(prepare_data(config=config, **tracked)).outputs["data"]
+        base = site.place(base_policy(config=config, run=run)).outputs["policy"]
+        base_evaluation = site.evaluate(needs, config=config, label="base", data=data, policy=base, **tracked)
+        base_evaluation.set_display_name("evaluate base")
+        swept = site.sweep(needs, config=config, seeds=seeds, data=data, **tracked)
+        shared = {"config": swept.outputs["Output"], **tracked}
+        with dsl.ParallelFor(methods, name="seeds") as method:
+            trained = site.train(needs, method=method, data=data, base=base, **shared)
+            evaluated = site.evaluate(needs, label=method, data=data, policy=trained.outputs["policy"], **shared)
+        compared = compare(
+            data=data,
+            base_evaluation=base_evaluation.outputs["evaluation"],
+            evaluations=dsl.Collected(evaluated.outputs["evaluation"]),
+            policies=dsl.Collected(trained.outputs["policy"]),
+            **shared,
+        )
+        site.place(compared)
+        return Outputs(compared.outputs["comparison"], compared.outputs["report"], swept.outputs["trials"])
+
+    return sweep_pipeline
