@@ -6,6 +6,7 @@ again goes on from the last checkpoint.
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -90,7 +91,9 @@ def trainers(config: RunConfig, cluster: ClusterConfig) -> int:
     if cluster.workers is None and not node.gpus:
         return 0
     total = (1 if cluster.workers is None else cluster.workers.replicas) * max(1, node.gpus)
-    return total if rollouts is None or not node.gpus else max(1, total - rollouts.workers)
+    if rollouts is None or not node.gpus:
+        return total
+    return max(1, total - math.ceil(rollouts.workers * (1 if rollouts.gpus_each is None else rollouts.gpus_each)))
 
 
 def _copy_policy(folder: Path, output: Path) -> Path:

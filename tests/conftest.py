@@ -17,6 +17,10 @@ for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "LENS_HOME", "KFP_ENDPOINT"
     os.environ.pop(name, None)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write tests/unit/pipelines/golden anew")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests that write to a cluster run when asked for, `-m kube`, and not because KUBECONFIG happens to be set."""
     if "kube" in config.option.markexpr:

@@ -39,7 +39,9 @@ def with_task(cluster: ClusterConfig, task: Mapping[str, Any]) -> ClusterConfig:
     if task.get("node_selector"):
         node["gpu_product"] = None  # the selector says which
     volumes = {each["path"]: each for each in tree["volumes"]}
-    volumes |= {each["path"]: each for each in _volumes(task)}
+    for each in _volumes(task):
+        if volumes.get(each["path"], {}).get("claim") != each["claim"]:  # KFP cannot say that one is read only
+            volumes[each["path"]] = each
     tree["volumes"] = list(volumes.values())
     plain, secrets = _environment(task.get("env") or ())
     tree["env"] = {name: value for name, value in tree["env"].items() if name not in secrets} | plain

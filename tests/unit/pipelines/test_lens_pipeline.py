@@ -1,20 +1,16 @@
-"""The compiled pipeline's edges; that it compiles says nothing about what flows where."""
+"""The compiled pipelines' edges; that they compile says nothing about what flows where."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from lens_core.config import load_config
 from lens_core.errors import LensError
-from pipelines.launch import _cause, compile_pipeline, run_name, submit
-
-
-@pytest.fixture(scope="module")
-def spec(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    path = compile_pipeline(load_config("demo"), tmp_path_factory.mktemp("ir") / "pipeline.yaml", "http://mlflow:5000")
-    return dict(next(yaml.safe_load_all(path.read_text())))
+from pipelines.catalogue import PIPELINES, arguments, build_pipeline, run_name
+from pipelines.cluster import Site
+from pipelines.launch import _cause, compile_pipelines, submit
+from tests.unit.pipelines.conftest import Compiled
 
 
 def producer(task: dict[str, Any], artifact: str) -> str:
@@ -22,41 +18,86 @@ def producer(task: dict[str, Any], artifact: str) -> str:
     return str(source.get("taskOutputArtifact", source).get("producerTask", source.get("componentInputArtifact")))
 
 
-def test_steps_are_joined_by_their_artifacts(spec: dict[str, Any]) -> None:
-    tasks = spec["root"]["dag"]["tasks"]
+def test_steps_are_joined_by_their_artifacts(compiled: dict[str, Compiled]) -> None:
+    tasks = compiled["lens"].tasks
     assert producer(tasks["evaluate"], "data") == "prepare-data"
     assert producer(tasks["evaluate"], "policy") == "base-policy"
-    branch = spec["components"]["comp-for-loop-1"]["dag"]["tasks"]
-    assert producer(branch["evaluate-2"], "policy") == "train"
-    assert "prepare-data" in producer(branch["train"], "data")
-    assert "base-policy" in producer(branch["train"], "base")
-    compare = tasks["compare"]
-    assert producer(compare, "base_evaluation") == "evaluate"
-    assert producer(compare, "evaluations") == "for-loop-1"
-    assert producer(compare, "policies") == "for-loop-1"
+    assert producer(tasks["evaluate-2"], "policy") == "train"
+    assert "prepare-data" in producer(tasks["train"], "data")
+    assert "base-policy" in producer(tasks["train"], "base")
+    assert producer(tasks["compare"], "base_evaluation") == "evaluate"
+    for step in ("compare", "register"):
+        assert producer(tasks[step], "evaluations") == "for-loop-1"
+        assert producer(tasks[step], "policies") == "for-loop-1"
+    assert "compare" in tasks["register"]["dependentTasks"]
 
 
-def test_methods_are_a_parameter_with_the_recipe_as_default(spec: dict[str, Any]) -> None:
-    parameters = spec["root"]["inputDefinitions"]["parameters"]
-    assert parameters["methods"]["defaultValue"] == ["grpo", "lens"]
-    assert parameters["tracking_uri"]["defaultValue"] == "http://mlflow:5000"
-    assert parameters["run"]["defaultValue"].startswith("demo-")
+def test_sweep_trains_its_best_with_each_seed(compiled: dict[str, Compiled]) -> None:
+    spec, tasks = compiled["sweep"].spec, compiled["sweep"].tasks
+    loop = spec["root"]["dag"]["tasks"]["for-loop-1"]
+    assert loop["parameterIterator"]["items"]["inputParameter"] == "pipelinechannel--methods"
+    handed_down = loop["inputs"]["parameters"]["pipelinechannel--sweep-Output"]["taskOutputParameter"]
+    assert handed_down == {"outputParameterKey": "Output", "producerTask": "sweep"}
+    for step in ("train", "evaluate-2"):
+        config = tasks[step]["inputs"]["parameters"]["config"]["componentInputParameter"]
+        assert config == "pipelinechannel--sweep-Output"
+    assert tasks["evaluate"]["inputs"]["parameters"]["config"]["componentInputParameter"] == "config"
+    assert producer(tasks["compare"], "evaluations") == "for-loop-1"
 
 
-def test_image_carries_the_package_and_nothing_is_installed_at_run_time(spec: dict[str, Any]) -> None:
-    for executor in spec["deploymentSpec"]["executors"].values():
-        assert executor["container"]["image"].startswith("lens-grpo-python:")
-        assert "pip install" not in str(executor["container"]["command"])
+def test_defaults_of_compiled_pipelines_are_the_configurations(tmp_path: Path) -> None:
+    paths = compile_pipelines(load_config("demo"), tmp_path / "new", "http://mlflow:5000")
+    assert [path.name for path in paths] == ["lens-pipeline.yaml", "sweep-pipeline.yaml", "evaluate-pipeline.yaml"]
+    lens, sweep, evaluate = (Compiled(path).spec["root"]["inputDefinitions"]["parameters"] for path in paths)
+    assert lens["methods"]["defaultValue"] == ["grpo", "lens"]
+    assert lens["tracking_uri"]["defaultValue"] == "http://mlflow:5000"
+    assert lens["run"]["defaultValue"].startswith("demo-")
+    assert lens["registered_model"]["defaultValue"] == "lens-demo"
+    assert (lens["gpus"]["defaultValue"], lens["node_selector"]["defaultValue"]) == ("0", {})
+    assert evaluate["label"]["defaultValue"] == "ladder-base"
+    assert "defaultValue" not in sweep["methods"]  # the demo has nothing to sweep
 
 
-def test_report_is_an_html_output_of_the_pipeline(spec: dict[str, Any]) -> None:
-    outputs = spec["root"]["outputDefinitions"]["artifacts"]
+def test_sweeps_trainings_are_called_after_the_seeds() -> None:
+    values = arguments("sweep", load_config("ladder-sweep"), "")
+    assert values["seeds"] == [0, 1, 2]
+    assert values["methods"] == ["lens-s0", "lens-s1", "lens-s2"]
+    with_study = load_config("ladder-sweep", ["study={seeds: [7, 8], reference: lens}"])
+    assert arguments("sweep", with_study, "")["methods"] == ["lens-s7", "lens-s8"]
+    with pytest.raises(LensError, match="demo has no `sweep` section"):
+        arguments("sweep", load_config("demo"), "")
+
+
+def test_nothing_is_registered_without_mlflow() -> None:
+    assert arguments("lens", load_config("demo"), "")["registered_model"] == ""
+
+
+def test_unknown_pipeline_is_named_with_those_that_there_are() -> None:
+    for call in (
+        lambda: arguments("lense", load_config("demo"), ""),
+        lambda: build_pipeline("lense", Site()),
+    ):
+        with pytest.raises(LensError, match="no pipeline 'lense': choose from lens, sweep, evaluate"):
+            call()
+
+
+def test_image_carries_the_package_and_nothing_is_installed_at_run_time() -> None:
+    for pipeline in PIPELINES.values():
+        for executor in dict(pipeline.pipeline_spec.deployment_spec["executors"]).values():
+            assert executor["container"]["image"] == "lens-grpo:0.1.0"
+            assert "pip install" not in str(executor["container"]["command"])
+
+
+def test_report_is_an_html_output_of_the_pipeline(compiled: dict[str, Compiled]) -> None:
+    outputs = compiled["lens"].spec["root"]["outputDefinitions"]["artifacts"]
     assert outputs["report"]["artifactType"]["schemaTitle"] == "system.HTML"
 
 
-def test_run_name_follows_the_values() -> None:
-    assert run_name(load_config("demo")) == run_name(load_config("demo"))
-    assert run_name(load_config("demo")) != run_name(load_config("demo", ["train.seed=1"]))
+def test_run_name_follows_values_and_pipeline() -> None:
+    demo = load_config("demo")
+    assert run_name(demo) == run_name(demo)
+    assert run_name(demo) != run_name(load_config("demo", ["train.seed=1"]))
+    assert run_name(demo, "evaluate").startswith("demo-evaluate-")
 
 
 def test_endpoint_that_does_not_answer_is_named() -> None:
