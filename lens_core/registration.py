@@ -24,6 +24,7 @@ from lens_core.tracking import (
     Tracking,
     Weights,
     champion_of,
+    end_parent,
     log_counts,
     origin_of,
     parent_run,
@@ -123,6 +124,7 @@ def register_best(
         found = register(config, trained[best.model], evaluation, output, tracking, name, weights)
     else:
         found = _held_back(name, output)
+    end_parent(tracking, "FINISHED")  # on a cluster nobody else does
     on_progress(Progress("register", 1, 1, f"{best.model}: {found['text']}"))
     return found
 

@@ -13,7 +13,7 @@ settings.load_profile("lens")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"] = "false"
 os.environ["RAY_worker_niceness"] = "0"  # Ray's workers give way to everything else: a busy machine would starve them
-for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "LENS_HOME", "KFP_ENDPOINT", "KFP_TOKEN"):
+for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "LENS_HOME", "LENS_IMAGE", "KFP_ENDPOINT", "KFP_TOKEN"):
     os.environ.pop(name, None)
 
 

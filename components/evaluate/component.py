@@ -13,11 +13,15 @@ def evaluate(
     tracking_uri: str,
     data: dsl.Input[dsl.Dataset],
     policy: dsl.Input[dsl.Model],
+    is_last: bool,
     evaluation: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
     samples: dsl.Output[dsl.HTML],
 ) -> None:
-    """Write rollouts.jsonl and passk.json of `policy`, and its samples as a page; `label` is its name in tables."""
+    """Write rollouts.jsonl and passk.json of `policy`, and its samples as a page; `label` is its name in tables.
+
+    `is_last` says that the run in MLflow ends with this step.
+    """
     import json
     import shutil
     from pathlib import Path
@@ -25,7 +29,7 @@ def evaluate(
     from lens_core import stages
     from lens_core.config import RunConfig
     from lens_core.progress import print_marked
-    from lens_core.tracking import tracking_for
+    from lens_core.tracking import end_parent, tracking_for
 
     settings = RunConfig.model_validate_json(config)
     tracking = tracking_for(tracking_uri, run)
@@ -35,3 +39,5 @@ def evaluate(
     shutil.copyfile(output / stages.PASSK_FILE, metrics.path)  # kfp.local's cache wants a file behind each artifact
     for k, estimate in json.loads((output / stages.PASSK_FILE).read_text())["overall"].items():
         metrics.log_metric(f"pass_at_{k}", estimate["estimate"])
+    if is_last and tracking is not None:
+        end_parent(tracking, "FINISHED")

@@ -16,8 +16,11 @@ from typing import Any
 
 import pytest
 import yaml
+from kfp import dsl
+from mlflow import MlflowClient
 from ray.job_submission import JobSubmissionClient
 
+from components.train.component import train_as_rayjob
 from lens_core import stages
 from lens_core.config import load_config
 from lens_core.errors import LensError
@@ -26,6 +29,7 @@ from lens_core.kube.launcher import launch
 from lens_core.kube.rayjob import Job
 from lens_core.kube.settings import ClusterConfig
 from lens_core.kube.status import Phase
+from lens_core.tracking import EXPERIMENT
 from lens_core.training.metrics_file import read_metrics
 from tests.fakes import save_tiny_policy
 from tests.integration.kube_server import KubeServer
@@ -169,6 +173,8 @@ def launch_command(folder: Path, *command: str) -> Iterator[subprocess.Popen[str
             process.kill()
 
 
+SMALL = ["train.steps=2", "train.prompts_per_step=2", "train.group_size=2", "train.max_new_tokens=4",
+         "train.warmup_steps=0", "data.train.per_level=4", "data.test.per_level=1"]  # fmt: skip
 GRACEFUL = """
 import pathlib, signal, sys, time
 def end(*_):
@@ -231,3 +237,51 @@ def test_dead_launchers_training_writes_a_checkpoint_and_ends(
     assert "was asked to stop, and did: go on with --resume" in log
     (checkpoint,) = policy.glob("checkpoint-*")
     assert f"checkpoint-{int(read_metrics(policy)[-1]['step'])}" == checkpoint.name
+
+
+def test_step_of_a_pipeline_trains_as_a_rayjob_and_brings_the_policy_back(
+    operator: MiniOperator, kube: KubeServer, tmp_path: Path
+) -> None:
+    """The component's own function; what KFP's server would put into its TaskConfig is given."""
+    base, volume = save_tiny_policy(tmp_path / "base"), tmp_path / "volume"
+    volume.mkdir()
+    config = load_config("demo", [*SMALL, "methods={m: {objective: nsr}}", "train.checkpoint_every=1"])
+    stages.prepare(config, tmp_path / "data")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    task = dsl.TaskConfig(
+        resources={"requests": {"cpu": "3", "memory": "5Gi"}, "limits": {"cpu": "3", "memory": "5Gi"}},
+        node_selector={"zone": "a"},
+        env=[{"name": "SEEN", "value": "by the job"}],
+        volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "lens-data"}}],
+        volume_mounts=[{"name": "v", "mountPath": str(volume)}],
+    )
+    policy = dsl.Model(uri=str(tmp_path / "output"))
+    train_as_rayjob.python_func(
+        config=config.model_dump_json(),
+        method="m",
+        run="whole",
+        tracking_uri=uri,
+        shared=str(volume / "pipelines"),
+        cluster=ClusterConfig(image="lens:1", lease_s=4).model_dump_json(),
+        data=dsl.Dataset(uri=str(tmp_path / "data")),
+        base=dsl.Model(uri=str(base)),
+        policy=policy,
+        task_config=task,
+    )
+    assert (tmp_path / "output/model.safetensors").exists()
+    assert len(read_metrics(tmp_path / "output")) == 2
+    assert not list((tmp_path / "output").glob("checkpoint-*"))
+    assert policy.metadata == {"method": "m", "config_sha256": config.digest()}
+    (name,) = [name for plural, _, name in kube.objects if plural == "rayjobs"]
+    pod = (kube.get("rayjobs", name) or {})["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
+    assert pod["containers"][0]["resources"]["limits"] == {"cpu": "3", "memory": "5Gi"}
+    assert pod["nodeSelector"] == {"zone": "a"}
+    assert {"name": "SEEN", "value": "by the job"} in pod["containers"][0]["env"]
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    runs = {each.info.run_name: each for each in client.search_runs([experiment.experiment_id])}
+    assert runs.keys() == {"whole", "train m"}
+    assert runs["train m"].data.tags["mlflow.parentRunId"] == runs["whole"].info.run_id
+    # What a step that is tried again would go on from.
+    assert len(list((volume / "pipelines/whole/m/policy").glob("checkpoint-*"))) == 2

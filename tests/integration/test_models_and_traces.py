@@ -12,7 +12,7 @@ from lens_core.cli import app
 from lens_core.config import load_config
 from lens_core.errors import LensError
 from lens_core.evaluation.records import Completion, ProblemResult, summarise
-from lens_core.registration import read_counts, register
+from lens_core.registration import read_counts, register, register_best
 from lens_core.tracking import AnswerTrace, Tracking, log_policy, log_traces, stage_run, use_policy
 
 pytestmark = pytest.mark.integration
@@ -127,6 +127,27 @@ def test_champion_of_other_problems_is_not_compared(uri: str, tmp_path: Path) ->
     found = register(config, policy, there, tmp_path / "b", tracking, name="lens-other", against=again)
     assert found["version"] == "2"
     assert read_counts(there) == {"p0": (4, 2), "p1": (4, 2)}
+
+
+def test_best_of_several_does_not_replace_a_champion_of_other_problems(uri: str, tmp_path: Path) -> None:
+    config, tracking = load_config("demo"), Tracking(uri, "best")
+    policies, evaluations = [], []
+    for name, right in (("grpo", (1, 1)), ("lens", (3, 2))):
+        policies.append(policy_in(tmp_path / name))
+        (policies[-1] / "training.json").write_text(json.dumps({"method": name}))
+        evaluations.append(evaluation_in(tmp_path / f"{name}-evaluation", name, right))
+    # In whatever order the two lists come.
+    found = register_best(config, policies[::-1], evaluations, tmp_path / "a", tracking, "lens-best")
+    assert (found["version"], found["text"]) == ("1", "lens-best, version 1, is the champion: the first of its name")
+    version = MlflowClient(tracking_uri=uri).get_model_version_by_alias("lens-best", "champion")
+    assert version.tags["lens.weights"] == policies[1].as_uri()
+    there = [evaluation_in(tmp_path / "there", "lens", (4, 4), "e" * 64)]
+    held = register_best(config, policies, there, tmp_path / "b", tracking, "lens-best")
+    assert held["version"] is None
+    assert json.loads((tmp_path / "b/registration.json").read_text()) == held
+    assert "on other problems" in (tmp_path / "b/README.md").read_text()
+    with pytest.raises(LensError, match="lens-best cannot be registered without MLflow"):
+        register_best(config, policies, there, tmp_path / "c", None, "lens-best")
 
 
 def test_runs_command_lists_and_compares(uri: str, tmp_path: Path) -> None:

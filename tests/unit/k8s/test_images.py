@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from components.image import IMAGE
 from tests.manifests import ROOT, containers, pod_templates, rendered
 
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
@@ -26,6 +27,10 @@ def test_manifests_use_the_images_of_this_version() -> None:
         f"lens-grpo:{VERSION}",
         f"lens-mlflow:{VERSION}",
     }
+
+
+def test_steps_of_pipelines_run_in_the_image_of_this_version() -> None:
+    assert f"lens-grpo:{VERSION}" == IMAGE
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.parent.name)
