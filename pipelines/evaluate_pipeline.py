@@ -26,8 +26,8 @@ def build(site: Site) -> Any:
         memory: str,
         gpus: str,
         gpu_type: str,
-        node_selector: dict,
-        tolerations: list,
+        node_selector: dict[str, str],
+        tolerations: list[dict[str, str]],
         tracking_uri: str = "",
     ) -> Outputs:
         """Evaluate the policy that `config` names as its base.

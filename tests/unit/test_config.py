@@ -112,3 +112,13 @@ def test_evaluation_asks_as_the_training_does_unless_it_says_otherwise() -> None
 def test_data_section_that_does_not_fit_is_named(override: str, message: str) -> None:
     with pytest.raises(LensError, match=message):
         load_config("demo", [override])
+
+
+def test_method_over_seeds_differs_in_the_seed_alone() -> None:
+    config = load_config("ladder-sweep", ["methods.lens.train={learning_rate: 0.002}", "methods.lens.alpha=0.5"])
+    seeded = config.over_seeds("lens", [3, 4])
+    assert list(seeded.methods) == ["lens-s3", "lens-s4"]
+    assert seeded.sweep is None
+    for name, seed in (("lens-s3", 3), ("lens-s4", 4)):
+        assert seeded.methods[name].parameters == {"alpha": 0.5}
+        assert seeded.train_for(name) == config.train_for("lens").model_copy(update={"seed": seed})
