@@ -102,7 +102,7 @@ def run_local(
     except RuntimeError as error:  # kfp.local's word for a failed step
         raise LensError(f"{_cause(log)} (log: {log})") from error
     for name, place in _KEPT.items():
-        if name in outputs:
+        if name in outputs and any(Path(outputs[name].path).iterdir()):
             shutil.copytree(outputs[name].path, folder / place, dirs_exist_ok=True, ignore=_WORKED_WITH)
     return LocalRun(tracking.run, folder)
 
