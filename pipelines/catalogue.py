@@ -40,10 +40,6 @@ def _known(name: str) -> str:
     return name
 
 
-PIPELINES = {name: build_pipeline(name, Site(ANY_CLUSTER)) for name in NAMES}
-"""Name -> the pipeline, for a cluster of which nothing more is known."""
-
-
 def arguments(name: str, config: RunConfig, tracking_uri: str, cluster: ClusterConfig = ANY_CLUSTER) -> dict[str, Any]:
     """Parameters of the pipeline called `name`.
 
@@ -58,7 +54,7 @@ def arguments(name: str, config: RunConfig, tracking_uri: str, cluster: ClusterC
     }
     if name == "lens":
         registered = f"lens-{config.name}" if tracking_uri else ""
-        return shared | {"methods": list(config.methods), "registered_model": registered, "weights": "upload"}
+        return shared | {"methods": list(config.methods), "registered_model": registered}
     if name == "evaluate":
         return shared | {"label": Path(config.base).name}
     if config.sweep is None:

@@ -91,8 +91,8 @@ class Site:
     def sweep(self, needs: Needs, **inputs: Any) -> PipelineTask:
         return self._share_memory(self.place(sweep(**inputs), needs, is_cached=False))
 
-    def evaluate(self, needs: Needs, is_last: bool = False, **inputs: Any) -> PipelineTask:
-        return self._share_memory(self.place(evaluate(is_last=is_last, **inputs), needs))
+    def evaluate(self, needs: Needs, **inputs: Any) -> PipelineTask:
+        return self._share_memory(self.place(evaluate(**inputs), needs))
 
     def place(self, task: PipelineTask, needs: Needs | None = None, is_cached: bool = True) -> PipelineTask:
         """Give `task` what it gets on the cluster.

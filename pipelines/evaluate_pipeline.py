@@ -48,7 +48,14 @@ def build(site: Site) -> Any:
         data = site.place(prepare_data(config=config, run=run, tracking_uri=tracking_uri)).outputs["data"]
         policy = site.place(base_policy(config=config, run=run)).outputs["policy"]
         evaluated = site.evaluate(
-            needs, True, config=config, label=label, run=run, tracking_uri=tracking_uri, data=data, policy=policy
+            needs,
+            config=config,
+            label=label,
+            run=run,
+            tracking_uri=tracking_uri,
+            data=data,
+            policy=policy,
+            is_last=True,
         )
         return Outputs(evaluated.outputs["evaluation"], evaluated.outputs["samples"])
 

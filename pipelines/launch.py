@@ -79,7 +79,7 @@ def run_local(
     home = home.absolute()
     parameters = arguments(pipeline, config, tracking_uri)
     if pipeline == "lens":  # policies stay where they are
-        parameters |= {"weights": "reference"} if registers else {"registered_model": ""}
+        parameters |= {"upload_weights": False} if registers else {"registered_model": ""}
     check_reachable(tracking_uri)
     tracking = Tracking(tracking_uri, parameters["run"])
     folder = home / "runs" / tracking.run
@@ -147,7 +147,8 @@ def submit(config: RunConfig, endpoint: str, tracking_uri: str, token: str | Non
     from kfp import Client
     from kfp_server_api import ApiException
 
-    from pipelines.catalogue import PIPELINES, arguments
+    from pipelines.catalogue import ANY_CLUSTER, arguments, build_pipeline
+    from pipelines.cluster import Site
 
     endpoint = endpoint.rstrip("/")
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
@@ -156,7 +157,10 @@ def submit(config: RunConfig, endpoint: str, tracking_uri: str, token: str | Non
         client = Client(host=endpoint, existing_token=token)
         parameters = arguments("lens", config, tracking_uri)
         run = client.create_run_from_pipeline_func(
-            PIPELINES["lens"], arguments=parameters, run_name=parameters["run"], experiment_name="lens-grpo"
+            build_pipeline("lens", Site(ANY_CLUSTER)),
+            arguments=parameters,
+            run_name=parameters["run"],
+            experiment_name="lens-grpo",
         )
     except ApiException as error:
         raise LensError(f"the KFP endpoint {endpoint} refused the run: {error.status} {error.reason}") from error

@@ -36,7 +36,7 @@ def build(site: Site) -> Any:
         tolerations: list[dict[str, str]],
         tracking_uri: str = "",
         registered_model: str = "",
-        weights: str = "upload",
+        upload_weights: bool = True,
     ) -> Outputs:
         """Compare `methods` of `config` from one base policy on the same data.
 
@@ -52,17 +52,18 @@ def build(site: Site) -> Any:
             tolerations: of their pods, as in Kubernetes.
             tracking_uri: MLflow; empty: not tracked.
             registered_model: whose champion the best policy becomes, if it beats the one there is; empty: none.
-            weights: upload puts the policy's files into MLflow, reference notes where they lie.
+            upload_weights: whether the policy's files go into MLflow, or only a note of where they lie.
         """
         needs = Needs(cpus, memory, gpus, gpu_type, node_selector, tolerations)
         shared = {"config": config, "run": run, "tracking_uri": tracking_uri}
+        evaluation = {**shared, "is_last": False}
         data = site.place(prepare_data(**shared)).outputs["data"]
         base = site.place(base_policy(config=config, run=run)).outputs["policy"]
-        base_evaluation = site.evaluate(needs, label="base", data=data, policy=base, **shared)
+        base_evaluation = site.evaluate(needs, label="base", data=data, policy=base, **evaluation)
         base_evaluation.set_display_name("evaluate base")
         with dsl.ParallelFor(methods, name="methods") as method:
             trained = site.train(needs, method=method, data=data, base=base, **shared)
-            evaluated = site.evaluate(needs, label=method, data=data, policy=trained.outputs["policy"], **shared)
+            evaluated = site.evaluate(needs, label=method, data=data, policy=trained.outputs["policy"], **evaluation)
         compared = compare(
             data=data,
             base_evaluation=base_evaluation.outputs["evaluation"],
@@ -72,7 +73,7 @@ def build(site: Site) -> Any:
         )
         registered = register(
             registered_model=registered_model,
-            weights=weights,
+            upload_weights=upload_weights,
             evaluations=dsl.Collected(evaluated.outputs["evaluation"]),
             policies=dsl.Collected(trained.outputs["policy"]),
             **shared,

@@ -55,13 +55,17 @@ def build(site: Site) -> Any:
         tracked = {"run": run, "tracking_uri": tracking_uri}
         data = site.place(prepare_data(config=config, **tracked)).outputs["data"]
         base = site.place(base_policy(config=config, run=run)).outputs["policy"]
-        base_evaluation = site.evaluate(needs, config=config, label="base", data=data, policy=base, **tracked)
+        base_evaluation = site.evaluate(
+            needs, config=config, label="base", data=data, policy=base, is_last=False, **tracked
+        )
         base_evaluation.set_display_name("evaluate base")
         swept = site.sweep(needs, config=config, seeds=seeds, data=data, **tracked)
         shared = {"config": swept.outputs["Output"], **tracked}
         with dsl.ParallelFor(methods, name="seeds") as method:
             trained = site.train(needs, method=method, data=data, base=base, **shared)
-            evaluated = site.evaluate(needs, label=method, data=data, policy=trained.outputs["policy"], **shared)
+            evaluated = site.evaluate(
+                needs, label=method, data=data, policy=trained.outputs["policy"], is_last=False, **shared
+            )
         compared = compare(
             data=data,
             base_evaluation=base_evaluation.outputs["evaluation"],

@@ -11,16 +11,13 @@ def register(
     run: str,
     tracking_uri: str,
     registered_model: str,
-    weights: str,
+    upload_weights: bool,
     evaluations: dsl.Input[list[dsl.Artifact]],
     policies: dsl.Input[list[dsl.Model]],
     registration: dsl.Output[dsl.Artifact],
     card: dsl.Output[dsl.Markdown],
 ) -> None:
-    """Write registration.json and the model card; where `registered_model` is empty, nothing is registered.
-
-    `weights` is `reference` or `upload`.
-    """
+    """Write registration.json and the model card; where `registered_model` is empty, nothing is registered."""
     import shutil
     from pathlib import Path
 
@@ -33,10 +30,11 @@ def register(
     from lens_core import registration as registry
     from lens_core.config import RunConfig
     from lens_core.progress import print_marked
-    from lens_core.tracking import tracking_for
+    from lens_core.tracking import Weights, tracking_for
 
     settings, tracking = RunConfig.model_validate_json(config), tracking_for(tracking_uri, run)
     trained = [Path(policy.path) for policy in policies]
     evaluated = [Path(evaluation.path) for evaluation in evaluations]
+    weights: Weights = "upload" if upload_weights else "reference"
     registry.register_best(settings, trained, evaluated, output, tracking, registered_model, weights, print_marked)
     shutil.copyfile(output / registry.CARD_FILE, card.path)

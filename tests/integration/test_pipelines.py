@@ -98,7 +98,7 @@ def gate(config: str, folders: list[str], tracking_uri: str, registered_model: s
         run="gate",
         tracking_uri=tracking_uri,
         registered_model=registered_model,
-        weights="upload",
+        upload_weights=True,
         evaluations=dsl.Collected(branch.outputs["evaluation"]),
         policies=dsl.Collected(branch.outputs["policy"]),
     )

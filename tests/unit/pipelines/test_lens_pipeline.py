@@ -7,7 +7,7 @@ import pytest
 
 from lens_core.config import load_config
 from lens_core.errors import LensError
-from pipelines.catalogue import PIPELINES, arguments, build_pipeline, run_name
+from pipelines.catalogue import ANY_CLUSTER, NAMES, arguments, build_pipeline, run_name
 from pipelines.cluster import Site
 from pipelines.launch import _cause, compile_pipelines, submit
 from tests.unit.pipelines.conftest import Compiled
@@ -82,7 +82,8 @@ def test_unknown_pipeline_is_named_with_those_that_there_are() -> None:
 
 
 def test_image_carries_the_package_and_nothing_is_installed_at_run_time() -> None:
-    for pipeline in PIPELINES.values():
+    for name in NAMES:
+        pipeline = build_pipeline(name, Site(ANY_CLUSTER))
         for executor in dict(pipeline.pipeline_spec.deployment_spec["executors"]).values():
             assert executor["container"]["image"] == "lens-grpo:0.1.0"
             assert "pip install" not in str(executor["container"]["command"])
