@@ -10,6 +10,11 @@ from components.prepare_data.component import prepare_data
 from pipelines.cluster import Needs, Site
 
 
+class Compared(NamedTuple):
+    comparison: dsl.Artifact
+    report: dsl.HTML
+
+
 class Outputs(NamedTuple):
     comparison: dsl.Artifact
     report: dsl.HTML
@@ -18,6 +23,7 @@ class Outputs(NamedTuple):
 
 def build(site: Site) -> Any:
     """The pipeline as kfp's GraphComponent."""
+    repeat = _build_repetition(site)
 
     @dsl.pipeline(
         name="sweep-pipeline",
@@ -60,7 +66,41 @@ def build(site: Site) -> Any:
         )
         base_evaluation.set_display_name("evaluate base")
         swept = site.sweep(needs, config=config, seeds=seeds, data=data, **tracked)
-        shared = {"config": swept.outputs["Output"], **tracked}
+        repeated = repeat(
+            config=swept.outputs["Output"],
+            methods=methods,
+            data=data,
+            base=base,
+            base_evaluation=base_evaluation.outputs["evaluation"],
+            **vars(needs),
+            **tracked,
+        )
+        return Outputs(repeated.outputs["comparison"], repeated.outputs["report"], swept.outputs["trials"])
+
+    return sweep_pipeline
+
+
+def _build_repetition(site: Site) -> Any:
+    """A pipeline of its own, for kfp.local 2.17 hands the loop's item to a loop wherever it takes a step's output."""
+
+    @dsl.pipeline(name="over-seeds", description="Train and evaluate the best of a sweep with each seed, and compare.")
+    def over_seeds(
+        config: str,
+        run: str,
+        methods: list[str],
+        cpus: str,
+        memory: str,
+        gpus: str,
+        gpu_type: str,
+        node_selector: dict[str, str],
+        tolerations: list[dict[str, str]],
+        tracking_uri: str,
+        data: dsl.Input[dsl.Dataset],
+        base: dsl.Input[dsl.Model],
+        base_evaluation: dsl.Input[dsl.Artifact],
+    ) -> Compared:
+        needs = Needs(cpus, memory, gpus, gpu_type, node_selector, tolerations)
+        shared = {"config": config, "run": run, "tracking_uri": tracking_uri}
         with dsl.ParallelFor(methods, name="seeds") as method:
             trained = site.train(needs, method=method, data=data, base=base, **shared)
             evaluated = site.evaluate(
@@ -68,12 +108,12 @@ def build(site: Site) -> Any:
             )
         compared = compare(
             data=data,
-            base_evaluation=base_evaluation.outputs["evaluation"],
+            base_evaluation=base_evaluation,
             evaluations=dsl.Collected(evaluated.outputs["evaluation"]),
             policies=dsl.Collected(trained.outputs["policy"]),
             **shared,
         )
         site.place(compared)
-        return Outputs(compared.outputs["comparison"], compared.outputs["report"], swept.outputs["trials"])
+        return Compared(compared.outputs["comparison"], compared.outputs["report"])
 
-    return sweep_pipeline
+    return over_seeds

@@ -31,13 +31,14 @@ class Compiled:
 
     @property
     def tasks(self) -> dict[str, Any]:
-        """By component, of the pipeline and of the loop in it."""
-        dags = [self.spec["root"]["dag"], *(each["dag"] for each in self.spec["components"].values() if "dag" in each)]
+        """Steps by component, of the pipeline and of what is nested in it."""
+        components = self.spec["components"]
+        dags = [self.spec["root"]["dag"], *(each["dag"] for each in components.values() if "dag" in each)]
         return {
             task["componentRef"]["name"].removeprefix("comp-"): task
             for dag in dags
             for task in dag["tasks"].values()
-            if not task["componentRef"]["name"].startswith("comp-for-loop")
+            if "executorLabel" in components[task["componentRef"]["name"]]
         }
 
     def container(self, component: str) -> dict[str, Any]:

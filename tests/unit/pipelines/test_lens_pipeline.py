@@ -34,15 +34,22 @@ def test_steps_are_joined_by_their_artifacts(compiled: dict[str, Compiled]) -> N
 
 def test_sweep_trains_its_best_with_each_seed(compiled: dict[str, Compiled]) -> None:
     spec, tasks = compiled["sweep"].spec, compiled["sweep"].tasks
-    loop = spec["root"]["dag"]["tasks"]["for-loop-1"]
+    repetition = spec["root"]["dag"]["tasks"]["over-seeds"]
+    handed_on = repetition["inputs"]["parameters"]["config"]["taskOutputParameter"]
+    assert handed_on == {"outputParameterKey": "Output", "producerTask": "sweep"}
+    assert producer(repetition, "base_evaluation") == "evaluate"
+    (loop,) = [task for name, task in dag(spec, "over-seeds").items() if name.startswith("for-loop")]
     assert loop["parameterIterator"]["items"]["inputParameter"] == "pipelinechannel--methods"
-    handed_down = loop["inputs"]["parameters"]["pipelinechannel--sweep-Output"]["taskOutputParameter"]
-    assert handed_down == {"outputParameterKey": "Output", "producerTask": "sweep"}
     for step in ("train", "evaluate-2"):
         config = tasks[step]["inputs"]["parameters"]["config"]["componentInputParameter"]
-        assert config == "pipelinechannel--sweep-Output"
-    assert tasks["evaluate"]["inputs"]["parameters"]["config"]["componentInputParameter"] == "config"
-    assert producer(tasks["compare"], "evaluations") == "for-loop-1"
+        assert config == "pipelinechannel--config"
+    assert producer(tasks["evaluate-2"], "policy") == "train"
+    assert producer(tasks["compare"], "evaluations").startswith("for-loop")
+
+
+def dag(spec: dict[str, Any], component: str) -> dict[str, Any]:
+    """Tasks of a nested pipeline."""
+    return dict(spec["components"][f"comp-{component}"]["dag"]["tasks"])
 
 
 def test_defaults_of_compiled_pipelines_are_the_configurations(tmp_path: Path) -> None:
