@@ -61,17 +61,12 @@ def build(site: Site) -> Any:
         tracked = {"run": run, "tracking_uri": tracking_uri}
         data = site.place(prepare_data(config=config, **tracked)).outputs["data"]
         base = site.place(base_policy(config=config, run=run)).outputs["policy"]
-        base_evaluation = site.evaluate(
-            needs, config=config, label="base", data=data, policy=base, is_last=False, **tracked
-        )
-        base_evaluation.set_display_name("evaluate base")
         swept = site.sweep(needs, config=config, seeds=seeds, data=data, **tracked)
         repeated = repeat(
             config=swept.outputs["Output"],
             methods=methods,
             data=data,
             base=base,
-            base_evaluation=base_evaluation.outputs["evaluation"],
             **vars(needs),
             **tracked,
         )
@@ -81,9 +76,16 @@ def build(site: Site) -> Any:
 
 
 def _build_repetition(site: Site) -> Any:
-    """A pipeline of its own, for kfp.local 2.17 hands the loop's item to a loop wherever it takes a step's output."""
+    """What follows the search.
 
-    @dsl.pipeline(name="over-seeds", description="Train and evaluate the best of a sweep with each seed, and compare.")
+    It is a pipeline of its own, for kfp.local 2.17 hands the loop's item to a loop wherever it takes a step's output.
+    It has no step in common with the one that it is nested in: KFP would make one executor of two, with one placement.
+    """
+
+    @dsl.pipeline(
+        name="over-seeds",
+        description="Train the best of a sweep with each seed, and compare their Pass@k with the base's.",
+    )
     def over_seeds(
         config: str,
         run: str,
@@ -97,10 +99,11 @@ def _build_repetition(site: Site) -> Any:
         tracking_uri: str,
         data: dsl.Input[dsl.Dataset],
         base: dsl.Input[dsl.Model],
-        base_evaluation: dsl.Input[dsl.Artifact],
     ) -> Compared:
         needs = Needs(cpus, memory, gpus, gpu_type, node_selector, tolerations)
         shared = {"config": config, "run": run, "tracking_uri": tracking_uri}
+        base_evaluation = site.evaluate(needs, label="base", data=data, policy=base, is_last=False, **shared)
+        base_evaluation.set_display_name("evaluate base")
         with dsl.ParallelFor(methods, name="seeds") as method:
             trained = site.train(needs, method=method, data=data, base=base, **shared)
             evaluated = site.evaluate(
@@ -108,7 +111,7 @@ def _build_repetition(site: Site) -> Any:
             )
         compared = compare(
             data=data,
-            base_evaluation=base_evaluation,
+            base_evaluation=base_evaluation.outputs["evaluation"],
             evaluations=dsl.Collected(evaluated.outputs["evaluation"]),
             policies=dsl.Collected(trained.outputs["policy"]),
             **shared,

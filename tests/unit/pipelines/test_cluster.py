@@ -69,6 +69,15 @@ def test_whatever_a_loop_hands_to_its_steps_is_handed_to_the_loop(name: str, com
 
 
 @pytest.mark.parametrize("name", IRS)
+def test_no_two_steps_share_an_executor(name: str, compiled: dict[str, Compiled]) -> None:
+    """KFP 2.17 makes one of equal ones in nested pipelines, and drops what the other asked of Kubernetes."""
+    components = compiled[name].spec["components"]
+    dags = [compiled[name].spec["root"]["dag"], *(each["dag"] for each in components.values() if "dag" in each)]
+    used = [task["componentRef"]["name"] for each in dags for task in each["tasks"].values()]
+    assert len(used) == len(set(used)) == len(components)
+
+
+@pytest.mark.parametrize("name", IRS)
 def test_secrets_go_by_reference_and_pods_are_restricted(name: str, compiled: dict[str, Compiled]) -> None:
     of = compiled[name]
     for step in of.tasks:

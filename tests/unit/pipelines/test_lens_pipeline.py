@@ -37,7 +37,7 @@ def test_sweep_trains_its_best_with_each_seed(compiled: dict[str, Compiled]) -> 
     repetition = spec["root"]["dag"]["tasks"]["over-seeds"]
     handed_on = repetition["inputs"]["parameters"]["config"]["taskOutputParameter"]
     assert handed_on == {"outputParameterKey": "Output", "producerTask": "sweep"}
-    assert producer(repetition, "base_evaluation") == "evaluate"
+    assert producer(repetition, "base") == "base-policy"
     (loop,) = [task for name, task in dag(spec, "over-seeds").items() if name.startswith("for-loop")]
     assert loop["parameterIterator"]["items"]["inputParameter"] == "pipelinechannel--methods"
     for step in ("train", "evaluate-2"):
