@@ -14,7 +14,7 @@ from components.register.component import register
 from lens_core import stages
 from lens_core.config import RunConfig, load_config
 from lens_core.errors import LensError
-from lens_core.progress import Progress
+from lens_core.progress import ignore
 from lens_core.tracking import EXPERIMENT
 from pipelines.launch import LocalRun, run_local
 from tests.fakes import save_tiny_policy
@@ -24,9 +24,8 @@ from tests.integration.test_sweep import design
 pytestmark = pytest.mark.integration
 
 
-def run(pipeline: str, config: RunConfig, folder: Path) -> tuple[LocalRun, list[Progress]]:
-    seen: list[Progress] = []
-    return run_local(config, folder / "home", f"sqlite:///{folder}/mlflow.db", seen.append, pipeline), seen
+def run(pipeline: str, config: RunConfig, folder: Path) -> LocalRun:
+    return run_local(config, folder / "home", f"sqlite:///{folder}/mlflow.db", ignore, pipeline)
 
 
 def tracked(folder: Path) -> dict[str, str]:
@@ -38,7 +37,7 @@ def tracked(folder: Path) -> dict[str, str]:
 
 def test_evaluation_pipeline_measures_the_policy_that_the_configuration_names(tmp_path: Path) -> None:
     base = save_tiny_policy(tmp_path / "mine")
-    found, _ = run("evaluate", design(base), tmp_path)
+    found = run("evaluate", design(base), tmp_path)
     report = json.loads((found.folder / stages.PASSK_FILE).read_text())
     assert found.comparison() == {"evaluations": [report]}
     # 2 problems on each of 5 levels, 2 answers to each.
@@ -51,7 +50,7 @@ def test_evaluation_pipeline_measures_the_policy_that_the_configuration_names(tm
 def test_sweep_pipeline_trains_the_best_with_each_seed(tmp_path: Path) -> None:
     space = "{train.learning_rate: {choice: [1.0e-3]}}"
     sizes = ("train.steps=2", "study={seeds: [3, 4], reference: m}")
-    found, _ = run("sweep", design(save_tiny_policy(tmp_path / "base"), *sizes, space=space), tmp_path)
+    found = run("sweep", design(Path("ladder-base"), *sizes, space=space), tmp_path)
     comparison = found.comparison()
     assert {each["model"] for each in comparison["evaluations"]} == {"base", "m-s3", "m-s4"}
     assert {each["method"] for each in comparison["trainings"]} == {"m-s3", "m-s4"}
@@ -105,6 +104,7 @@ def gate(config: str, folders: list[str], tracking_uri: str, registered_model: s
     return Outputs(registered.outputs["registration"])
 
 
+@pytest.mark.filterwarnings("ignore:You may be attemping to run a task that uses custom or non-Python")
 def test_best_of_a_pipeline_becomes_champion_only_if_it_beats_the_one_before(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "kfp"))
