@@ -71,7 +71,7 @@ def test_submit_starts_a_run_with_the_pipeline_and_its_parameters(api: Api) -> N
     method, path, headers, body = api.requests[-1]
     assert (method, path) == ("POST", "/apis/v2beta1/runs")
     assert headers["authorization" if "authorization" in headers else "Authorization"] == "Bearer secret"
-    assert body["pipeline_spec"]["pipelineInfo"]["name"] == "lens-pipeline"
+    assert body["pipeline_spec"]["pipeline_spec"]["pipelineInfo"]["name"] == "lens-pipeline"
     parameters = body["runtime_config"]["parameters"]
     assert parameters["methods"] == ["grpo", "lens"]
     assert parameters["tracking_uri"] == "http://mlflow:5000"
