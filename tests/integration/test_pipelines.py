@@ -49,7 +49,7 @@ def test_evaluation_pipeline_measures_the_policy_that_the_configuration_names(tm
 
 def test_sweep_pipeline_trains_the_best_with_each_seed(tmp_path: Path) -> None:
     space = "{train.learning_rate: {choice: [1.0e-3]}}"
-    sizes = ("train.steps=2", "study={seeds: [3, 4], reference: m}")
+    sizes = ("train.steps=2", "evaluation.traces=0", "data.test.per_level=1", "study={seeds: [3, 4], reference: m}")
     found = run("sweep", design(Path("ladder-base"), *sizes, space=space), tmp_path)
     comparison = found.comparison()
     assert {each["model"] for each in comparison["evaluations"]} == {"base", "m-s3", "m-s4"}
