@@ -15,6 +15,7 @@ from lens_core import cli, doctor
 from lens_core.config import load_config
 from lens_core.errors import LensError
 from lens_core.kube.api import Api
+from lens_core.kube.settings import load_cluster
 from lens_core.progress import Progress, ignore
 from pipelines.client import Client, Submission, submission
 from pipelines.connection import Access, Connection
@@ -130,6 +131,15 @@ def test_every_pipeline_can_be_submitted_and_scheduled(
     assert lens("schedule", "--every", "7d", *chosen)[0] == 0
     for made in (server.runs["r1"], server.schedules["s1"]):
         assert pipeline_in(made)["pipelineInfo"]["name"] == f"{pipeline}-pipeline"
+
+
+def test_cluster_settings_reach_the_run(server: KfpServer, lens: Callable[..., Any]) -> None:
+    file = Path(__file__).parents[1] / "unit" / "pipelines" / "cluster.yaml"
+    cluster = load_cluster(file)
+    assert lens("submit", "--cluster", str(file), "--rayjobs", "-q")[0] == 0
+    executors = pipeline_in(server.runs["r1"])["deploymentSpec"]["executors"]
+    assert {each["container"]["image"] for each in executors.values()} == {cluster.image}
+    assert "exec-train-as-rayjob" in executors
 
 
 def test_pipeline_that_does_not_exist_is_named(server: KfpServer, lens: Callable[..., Any]) -> None:
