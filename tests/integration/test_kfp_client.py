@@ -131,6 +131,10 @@ def test_every_pipeline_can_be_submitted_and_scheduled(
     assert lens("schedule", "--every", "7d", *chosen)[0] == 0
     for made in (server.runs["r1"], server.schedules["s1"]):
         assert pipeline_in(made)["pipelineInfo"]["name"] == f"{pipeline}-pipeline"
+    takes_the_name = {"componentInputParameter": "run"}
+    for made, is_fixed in ((server.runs["r1"], True), (server.schedules["s1"], False)):
+        inputs = [task["inputs"]["parameters"] for task in pipeline_in(made)["root"]["dag"]["tasks"].values()]
+        assert any(takes_the_name in each.values() for each in inputs) is is_fixed
 
 
 def test_cluster_settings_reach_the_run(server: KfpServer, lens: Callable[..., Any]) -> None:
