@@ -13,16 +13,15 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from lens_core import cli_kube, cli_output, cli_runs
+from lens_core import cli_kube, cli_output, cli_pipeline, cli_runs
 from lens_core.cli_options import DEFAULT_HOME, Config, DataFolder, Home, Output, Overrides, TrackingUri, store_at
-from lens_core.errors import LensError, StoppedError
+from lens_core.cli_output import relative
+from lens_core.errors import LensError
 
 if TYPE_CHECKING:
     from lens_core.config import RunConfig
     from lens_core.distributed.workers import Workers
-    from pipelines.launch import LocalRun
 
-Pipeline = Annotated[str, typer.Option("--pipeline", help="lens, sweep or evaluate.")]
 GENERAL = ("--debug", "--quiet", "-q", "--json")
 """Options of every command, which may stand anywhere before `--`."""
 
@@ -46,11 +45,10 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Problems: prepare a run's data, or generate ladder problems.")
 base_app = typer.Typer(no_args_is_help=True, help="The demo's base policy.")
-pipeline_app = typer.Typer(no_args_is_help=True, help="The whole pipeline: run here, compile, or submit to Kubeflow.")
 recipe_app = typer.Typer(no_args_is_help=True, help="Recipes: whole runs that ship with the package.")
 app.add_typer(data_app, name="data")
 app.add_typer(base_app, name="base")
-app.add_typer(pipeline_app, name="pipeline")
+app.add_typer(cli_pipeline.app, name="pipeline")
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(cli_kube.app, name="k8s")
 app.add_typer(cli_runs.app)
@@ -83,81 +81,7 @@ def demo(home: Home = DEFAULT_HOME, tracking_uri: TrackingUri = None, overrides:
 
     Example: lens demo --set train.steps=20
     """
-    _run_pipeline("lens", "demo", home, tracking_uri, overrides, registers=False)
-
-
-@pipeline_app.command("run")
-def pipeline_run(
-    pipeline: Pipeline = "lens",
-    config: Config = "demo",
-    home: Home = DEFAULT_HOME,
-    tracking_uri: TrackingUri = None,
-    overrides: Overrides = None,
-) -> None:
-    """Run a pipeline on this machine, as Kubeflow would, with no cluster. Finished steps are reused.
-
-    Example: lens pipeline run --config demo --set train.seed=1 --home .lens
-    """
-    _run_pipeline(pipeline, config, home, tracking_uri, overrides, registers=True)
-
-
-def _run_pipeline(
-    pipeline: str, config: str, home: Path, tracking_uri: str | None, overrides: list[str] | None, registers: bool
-) -> None:
-    from pipelines.launch import run_local
-
-    settings = _load(config, overrides)
-    uri = _tracking_uri(tracking_uri, home)
-    with cli_output.progress() as display:
-        run = run_local(settings, home, uri, display, pipeline, registers)
-    cli_output.conclude(
-        {"run": run.name, "report": run.report, "tracking_uri": uri, **run.comparison()},
-        lambda: _print_result(run, uri),
-    )
-
-
-@pipeline_app.command("compile")
-def pipeline_compile(
-    config: Config = "demo",
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("compiled"),
-    cluster: Annotated[
-        Path | None, typer.Option("--cluster", help="YAML file of the cluster's settings (docs/rayjob.md).")
-    ] = None,
-    rayjobs: Annotated[bool, typer.Option("--rayjobs", help="Each training is a RayJob; needs --cluster.")] = False,
-    tracking_uri: TrackingUri = None,
-    overrides: Overrides = None,
-) -> None:
-    """Compile all pipelines to IR YAML, for upload to a Kubeflow endpoint.
-
-    Example: lens pipeline compile --output compiled --tracking-uri http://mlflow:5000
-    """
-    from lens_core.kube.settings import load_cluster
-    from pipelines.launch import compile_pipelines
-
-    where = None if cluster is None else load_cluster(cluster)
-    uri = "" if tracking_uri is None else tracking_uri
-    paths = compile_pipelines(_load(config, overrides), output, uri, where, rayjobs)
-    cli_output.conclude({"pipelines": paths}, "\n".join(map(str, paths)))
-
-
-@pipeline_app.command("submit")
-def pipeline_submit(
-    endpoint: Annotated[str, typer.Option(envvar="KFP_ENDPOINT", help="Address of the KFP API.")],
-    config: Config = "demo",
-    tracking_uri: TrackingUri = None,
-    token: Annotated[
-        str | None, typer.Option(envvar="KFP_TOKEN", help="Bearer token; better set in KFP_TOKEN.")
-    ] = None,
-    overrides: Overrides = None,
-) -> None:
-    """Submit the pipeline to a Kubeflow endpoint and print the run's address.
-
-    Example: lens pipeline submit --endpoint http://localhost:8888 --tracking-uri http://mlflow:5000
-    """
-    from pipelines.launch import submit
-
-    address = submit(_load(config, overrides), endpoint, "" if tracking_uri is None else tracking_uri, token)
-    cli_output.conclude({"address": address}, address)
+    cli_pipeline.run_here("lens", "demo", home, tracking_uri, overrides, registers=False)
 
 
 @data_app.command("prepare")
@@ -374,7 +298,7 @@ def evaluate(
 
     def show() -> None:
         print_evaluation(report)
-        typer.echo(f"\nSamples: {_relative(viewer)}")
+        typer.echo(f"\nSamples: {relative(viewer)}")
 
     cli_output.conclude({"evaluation": folder, "viewer": viewer, **report.model_dump(mode="json")}, show)
 
@@ -400,7 +324,7 @@ def compare(
 
     def show() -> None:
         print_comparison(found)
-        typer.echo(f"\n{answer(found)}\n\nReport:  {_relative(report)}")
+        typer.echo(f"\n{answer(found)}\n\nReport:  {relative(report)}")
 
     cli_output.conclude({"report": report, "answer": answer(found), **found.model_dump(mode="json")}, show)
 
@@ -445,7 +369,7 @@ def study(
 
     def show() -> None:
         print_study(found)
-        typer.echo(f"\n{answer(found)}\n\nReport:  {_relative(report)}")
+        typer.echo(f"\n{answer(found)}\n\nReport:  {relative(report)}")
 
     cli_output.conclude({"report": report, "answer": answer(found), **found}, show)
 
@@ -478,7 +402,7 @@ def sweep(
 
     def show() -> None:
         print_sweep(found)
-        typer.echo(f"\nReport:  {_relative(report)}\nBest:    {_relative(best)}")
+        typer.echo(f"\nReport:  {relative(report)}\nBest:    {relative(best)}")
 
     cli_output.conclude({**found, "report": report, "best_config": best}, show)
 
@@ -522,29 +446,8 @@ def _tracking_uri(given: str | None, home: Path) -> str:
     return store_at(home) if given is None else given
 
 
-def _print_result(run: LocalRun, tracking_uri: str) -> None:
-    from lens_core.evaluation.records import PassKReport
-    from lens_core.report.terminal import print_tables
-
-    print_tables([PassKReport.model_validate(report) for report in run.comparison()["evaluations"]])
-    mlflow = _relative(Path(sys.executable).with_name("mlflow"))
-    store = f"sqlite:///{_relative(Path(tracking_uri.removeprefix('sqlite:///')))}"
-    typer.echo(f"\nReport:  {_relative(run.report)}")
-    if tracking_uri.startswith("sqlite:///"):
-        typer.echo(f"MLflow:  {mlflow} ui --backend-store-uri {store}")
-    else:
-        typer.echo(f"MLflow:  {tracking_uri}")
-
-
-def _relative(path: Path) -> str:
-    """`path` as seen from here where it lies below, else in full."""
-    return os.path.relpath(path) if path.absolute().is_relative_to(Path.cwd()) else str(path)
-
-
 _INTERRUPTED = 130
 """Typer's exit code after Ctrl-C, the shell's convention of 128 + SIGINT."""
-_STOPPED = 143
-"""The same with SIGTERM."""
 
 
 def main() -> None:
@@ -560,8 +463,8 @@ def main() -> None:
     except LensError as error:
         if debug:
             raise
-        code = _fail(str(error))
-        sys.exit(_STOPPED if isinstance(error, StoppedError) else code)
+        _fail(str(error))
+        sys.exit(error.exit_code)
     if code == _INTERRUPTED:
         typer.echo("lens: interrupted; finished steps are kept, and the same command goes on from them", err=True)
     sys.exit(code)

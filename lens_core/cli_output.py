@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -61,3 +63,8 @@ def conclude(result: Any, shown: str | Callable[[], None]) -> None:
         typer.echo(shown)
     else:
         shown()
+
+
+def relative(path: Path) -> str:
+    """`path` as seen from here where it lies below, else in full."""
+    return os.path.relpath(path) if path.absolute().is_relative_to(Path.cwd()) else str(path)

@@ -47,7 +47,7 @@ def examine(home: Path, tracking_uri: str, kfp_endpoint: str | None) -> list[Che
         _packages("vLLM", "vllm"),
         _mlflow(tracking_uri),
         _packages("KFP", "kfp"),
-        *([] if kfp_endpoint is None else [_kfp(kfp_endpoint, os.environ.get("KFP_TOKEN"))]),
+        *([] if kfp_endpoint is None else [_kfp(kfp_endpoint)]),
     ]
 
 
@@ -161,16 +161,21 @@ def _mlflow(uri: str) -> Check:
         return Check("MLflow", "broken", str(error), remedy)
 
 
-def _kfp(endpoint: str, token: str | None) -> Check:
+def _kfp(endpoint: str) -> Check:
+    """A login page, which a gateway shows without a credential, is no answer."""
     import requests
 
-    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    token, cookie = os.environ.get("KFP_TOKEN"), os.environ.get("KFP_COOKIE")
+    headers = {} if token is None else {"Authorization": f"Bearer {token.strip()}"}
+    headers |= {} if cookie is None else {"Cookie": cookie.strip()}
     try:
         address = f"{endpoint.rstrip('/')}/apis/v2beta1/healthz"
-        requests.get(address, headers=headers, timeout=5).raise_for_status()
+        answer = requests.get(address, headers=headers, timeout=5, allow_redirects=False)
+        answer.raise_for_status()
+        answer.json()
     except requests.RequestException as error:
         remedy = (
-            "check the address (with kubectl: port-forward -n kubeflow svc/ml-pipeline 8888) and the token in KFP_TOKEN"
+            "check the address (with kubectl: port-forward -n kubeflow svc/ml-pipeline 8888), KFP_TOKEN and KFP_COOKIE"
         )
         return Check("KFP endpoint", "broken", f"{endpoint} does not answer as one ({type(error).__name__})", remedy)
     return Check("KFP endpoint", "ok", f"{endpoint} answers")

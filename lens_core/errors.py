@@ -4,12 +4,22 @@
 class LensError(Exception):
     """Bad input or an outside system that failed: one line that names the thing and the remedy.
 
-    The CLI prints the message and leaves with exit code 2; no other exception is expected to reach a user.
+    The CLI prints the message and leaves with `exit_code`; no other exception is expected to reach a user.
     """
+
+    exit_code = 2
 
 
 class StoppedError(LensError):
-    """A run that was asked to end and can be resumed: SIGTERM's exit code, 143, instead of 2."""
+    """A run that was asked to end and can be resumed: SIGTERM's exit code instead of 2."""
+
+    exit_code = 143
+
+
+class LeftRunningError(LensError):
+    """Ctrl-C, while what was waited for goes on elsewhere: SIGINT's exit code."""
+
+    exit_code = 130
 
 
 def first_line(error: BaseException) -> str:

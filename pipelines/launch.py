@@ -1,4 +1,4 @@
-"""Run, compile and submit pipelines: three ends of the same definitions."""
+"""Run pipelines here, or compile them: two ends of the same definitions."""
 
 from __future__ import annotations
 
@@ -135,41 +135,6 @@ def compile_pipelines(
         definition = build_pipeline(name, Site(where, rayjobs))
         compiler.Compiler().compile(definition, str(written[-1]), pipeline_parameters=defaults)
     return written
-
-
-def submit(config: RunConfig, endpoint: str, tracking_uri: str, token: str | None) -> str:
-    """Start the pipeline on a KFP endpoint and return the address of the run's page.
-
-    Raises:
-        LensError: if the endpoint does not answer, or refuses.
-    """
-    import requests
-    from kfp import Client
-    from kfp_server_api import ApiException
-
-    from pipelines.catalogue import ANY_CLUSTER, arguments, build_pipeline
-    from pipelines.cluster import Site
-
-    endpoint = endpoint.rstrip("/")
-    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    try:
-        requests.get(f"{endpoint}/apis/v2beta1/healthz", headers=headers, timeout=10).raise_for_status()
-        client = Client(host=endpoint, existing_token=token)
-        parameters = arguments("lens", config, tracking_uri)
-        run = client.create_run_from_pipeline_func(
-            build_pipeline("lens", Site(ANY_CLUSTER)),
-            arguments=parameters,
-            run_name=parameters["run"],
-            experiment_name="lens-grpo",
-        )
-    except ApiException as error:
-        raise LensError(f"the KFP endpoint {endpoint} refused the run: {error.status} {error.reason}") from error
-    except requests.RequestException as error:
-        raise LensError(
-            f"the KFP endpoint {endpoint} does not answer as one ({type(error).__name__}): check the address "
-            "(with kubectl: port-forward -n kubeflow svc/ml-pipeline 8888) and the token"
-        ) from error
-    return f"{endpoint}/#/runs/details/{run.run_id}"
 
 
 @contextlib.contextmanager

@@ -12,8 +12,10 @@ settings.load_profile("lens")
 # Set before anything imports these libraries.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"] = "false"
-os.environ["RAY_worker_niceness"] = "0"  # Ray's workers give way to everything else: a busy machine would starve them
-for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "LENS_HOME", "LENS_IMAGE", "KFP_ENDPOINT", "KFP_TOKEN"):
+# Ray's workers give way to everything else, and a busy machine would starve them.
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112: this is how Ray spells it
+_KFP = ("KFP_ENDPOINT", "KFP_TOKEN", "KFP_COOKIE", "KFP_NAMESPACE", "KF_PIPELINES_SA_TOKEN_PATH")
+for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "LENS_HOME", "LENS_IMAGE", *_KFP):
     os.environ.pop(name, None)
 
 

@@ -260,21 +260,35 @@ class Api:
         )
         return None if pod is None else str(pod.metadata.uid)
 
-    def log_stream(self, namespace: str, pod: str, since_s: int | None, quiet_s: float) -> Any:
-        """A pod's log as it is written, a raw response to iterate over; lines begin with a time stamp."""
+    def log_stream(
+        self,
+        namespace: str,
+        pod: str,
+        since_s: int | None,
+        quiet_s: float,
+        container: str | None = None,
+        follow: bool = True,
+    ) -> Any:
+        """A pod's log, as it is written or so far: a raw response to iterate over; lines begin with a time stamp.
+
+        Args:
+            container: whose log it is, in a pod that has several.
+        """
         from kubernetes.client import CoreV1Api
 
         since = {} if since_s is None else {"since_seconds": since_s}
+        whose = {} if container is None else {"container": container}
         return self.call(
             f"read the log of pod {pod}",
             lambda client: CoreV1Api(client).read_namespaced_pod_log(
                 pod,
                 namespace,
-                follow=True,
+                follow=follow,
                 timestamps=True,
                 _preload_content=False,
                 _request_timeout=(_TIMEOUTS_S[0], quiet_s),
                 **since,
+                **whose,
             ),
         )
 

@@ -375,6 +375,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _log(self, key: Key, query: dict[str, str]) -> None:
         kube, pod = self.kube, key[2]
+        stored = kube.objects.get(key)
+        if stored is not None and len(stored["spec"]["containers"]) > 1 and "container" not in query:
+            self.fail(400, "BadRequest", f"a container name must be specified for pod {pod}")
+            return
         begins = ""
         if "sinceSeconds" in query:
             moment = datetime.fromtimestamp(time.time() - int(query["sinceSeconds"]), UTC)
@@ -385,7 +389,7 @@ class _Handler(BaseHTTPRequestHandler):
             with kube.changed:
                 lines = [line for line in kube.logs.get(pod, []) if line.partition(" ")[0] >= begins]
                 stored = kube.objects.get(key)
-                has_ended = stored is None or stored["status"]["phase"] != "Running"
+                has_ended = stored is None or stored["status"]["phase"] != "Running" or query["follow"] == "False"
                 if len(lines) == sent and not has_ended:
                     kube.changed.wait(0.1)
                     continue

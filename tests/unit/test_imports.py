@@ -60,6 +60,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "lens_core.plan": ({"errors", "config"}, set()),
     "lens_core.kube": ({"errors", "sections"}, {"kubernetes", "pydantic", "requests", "tenacity", "urllib3", "yaml"}),
     "lens_core.cli_kube": ({"errors", "kube", "cli_output"}, {"typer", "yaml"}),
+    "lens_core.cli_pipeline": (
+        {"errors", "config", "evaluation", "kube", "report", "pipelines", "cli_options", "cli_output"},
+        {"typer", "rich"},
+    ),
     "lens_core.recipes": (set(), set()),
     "lens_core.stages": (
         {
@@ -111,6 +115,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "cli_kube",
             "cli_options",
             "cli_output",
+            "cli_pipeline",
             "cli_runs",
             "errors",
             "config",
@@ -126,7 +131,6 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "tracking",
             "report",
             "progress",
-            "pipelines",
             "plan",
         },
         {"typer", "rich", "yaml"},
@@ -136,8 +140,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"kfp"},
     ),
     "pipelines": (
-        {"errors", "config", "kube", "progress", "stages", "tracking", "components", "pipelines"},
-        {"kfp", "kfp_server_api", "requests"},
+        {"errors", "config", "progress", "stages", "tracking", "kube", "components", "pipelines"},
+        {"google", "kfp", "kfp_server_api", "tenacity", "urllib3"},
     ),
 }
 DEFINITIONS = {"pipelines.cluster", *(f"pipelines.{name}_pipeline" for name in ("lens", "sweep", "evaluate"))}

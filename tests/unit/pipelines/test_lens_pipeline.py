@@ -9,7 +9,7 @@ from lens_core.config import load_config
 from lens_core.errors import LensError
 from pipelines.catalogue import ANY_CLUSTER, NAMES, arguments, build_pipeline, run_name
 from pipelines.cluster import Site
-from pipelines.launch import _cause, compile_pipelines, submit
+from pipelines.launch import _cause, compile_pipelines
 from tests.unit.pipelines.conftest import Compiled
 
 
@@ -106,11 +106,6 @@ def test_run_name_follows_values_and_pipeline() -> None:
     assert run_name(demo) == run_name(demo)
     assert run_name(demo) != run_name(load_config("demo", ["train.seed=1"]))
     assert run_name(demo, "evaluate").startswith("demo-evaluate-")
-
-
-def test_endpoint_that_does_not_answer_is_named() -> None:
-    with pytest.raises(LensError, match=r"the KFP endpoint http://127\.0\.0\.1:9 does not answer"):
-        submit(load_config("demo"), "http://127.0.0.1:9/", "", token=None)
 
 
 def test_cause_of_a_failed_step_is_its_own_error_line(tmp_path: Path) -> None:
