@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from lens_core.evaluation.records import PassKReport
 from lens_core.passk import Estimate
@@ -79,7 +80,7 @@ def by_level(reports: Sequence[PassKReport], colour: Colours) -> Figure | None:
             error_kw={"elinewidth": 1, "capsize": 2, "ecolor": "#333333"},
         )
     axes.set_xticks(np.arange(len(levels)), [str(level) for level in levels])
-    _legend(axes)
+    _legend(axes, below=True)
     return figure
 
 
@@ -104,6 +105,7 @@ def over_steps(
             axes.plot(steps, _smooth(values), color=colour[label], linewidth=2, linestyle=style, label=label + suffix)
     if not axes.lines:
         return None
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     _legend(axes)
     return figure
 
@@ -160,6 +162,8 @@ def by_parameter(
     axes.errorbar(x, means, yerr=errors, color="#d55e00", marker="o", capsize=3)
     if x[0] > 0 and x[-1] >= 10 * x[0]:
         axes.set_xscale("log")
+        axes.minorticks_off()
+    axes.set_xticks(x, [f"{value:g}" for value in x])
     return figure
 
 
@@ -184,6 +188,16 @@ def learning_curves(trials: Sequence[Mapping[str, Any]], target: str) -> Figure 
     return figure
 
 
+def importances(shares: Mapping[str, float]) -> Figure:
+    """A bar a value: the share of the variation that it explains, the largest on top."""
+    figure, axes = _figure("Share, %", "")
+    ordered = sorted(shares.items(), key=lambda item: item[1])
+    bars = axes.barh([name for name, _ in ordered], [100 * share for _, share in ordered], color="#0072b2")
+    axes.bar_label(bars, fmt="%.0f", padding=3)
+    axes.grid(visible=False)
+    return figure
+
+
 def reward_by_tokens(histories: Mapping[str, Mapping[int, History]], colour: Colours) -> Figure | None:
     """Mean reward over seeds against the completion tokens generated so far; smoothed."""
     figure, axes = _figure("Generated tokens, thousands", "Mean reward")
@@ -205,9 +219,9 @@ def reward_by_tokens(histories: Mapping[str, Mapping[int, History]], colour: Col
 
 
 def shares(counts: Mapping[str, Mapping[str, int]], xlabel: str) -> Figure | None:
-    """Of each series, the share that lies at each value, as grouped bars in percent."""
+    """Of each series, the share that lies at each value, as grouped bars in percent; None where there is one value."""
     values = list(dict.fromkeys(value for of in counts.values() for value in of))
-    if not values:
+    if len(values) < 2:
         return None
     figure, axes = _figure(xlabel, "Share, %")
     width = 0.8 / len(counts)
@@ -220,7 +234,7 @@ def shares(counts: Mapping[str, Mapping[str, int]], xlabel: str) -> Figure | Non
     axes.set_xticks(np.arange(len(values))[::stride], values[::stride])
     if max(map(len, values)) > _LONG_TICK:
         axes.tick_params(axis="x", rotation=90)
-    _legend(axes)
+    _legend(axes, below=True)
     return figure
 
 
@@ -245,15 +259,15 @@ def _at(report: PassKReport, level: int, k: int) -> Estimate | None:
     return report.levels.get(level, {}).get(k)
 
 
-def _legend(axes: Axes) -> None:
+def _legend(axes: Axes, below: bool = False) -> None:
     handles, labels = axes.get_legend_handles_labels()
     figure = axes.get_figure(root=True)
     assert figure is not None
-    few = len(labels) <= _LEGEND_INSIDE
+    below = below or len(labels) > _LEGEND_INSIDE
     legend = (
-        axes.legend(handles, labels, frameon=False)
-        if few
-        else figure.legend(handles, labels, frameon=False, loc="outside lower center", ncols=2)
+        figure.legend(handles, labels, frameon=False, loc="outside lower center", ncols=4 if len(labels) < 5 else 2)
+        if below
+        else axes.legend(handles, labels, frameon=False)
     )
     for text in legend.get_texts():
         text.set_parse_math(False)  # a `$` in a label is no formula

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,7 +91,7 @@ def train(
                 last = read_metrics(output)[-1]
                 spent = round(time.monotonic() - start, 1) if earlier is None else last["elapsed_s"]
                 taken = steps if config.train_for(method).max_tokens is None else int(last["step"])
-                summary = {"method": method, "steps": taken, "seconds": spent}
+                summary = {"method": method, "steps": taken, "seconds": spent, **_where_and_when(workers)}
                 (output / TRAINING_FILE).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
             for step in read_metrics(output):  # what an interrupted run has not sent
                 send.step(int(step["step"]), {name: value for name, value in step.items() if name != "step"})
@@ -114,6 +115,14 @@ def _log_policies(run: StageRun, name: str, output: Path) -> None:
         values = {key: value for key, value in reached.get(step, {}).items() if key != "step"}
         run.metrics({key.replace("validation/", "checkpoint/"): value for key, value in values.items()}, step, model)
     log_policy(run, name, output)
+
+
+def _where_and_when(workers: Workers | None) -> dict[str, str]:
+    """For a reader who was not there: the machine, and when the training ended."""
+    from lens_core.rollout.engine import machine
+
+    where = machine() if workers is None else f"up to {workers.most} Ray workers, started from {machine()}"
+    return {"machine": where, "finished": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
 def is_main_process() -> bool:
