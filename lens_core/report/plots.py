@@ -167,17 +167,16 @@ def by_parameter(
     return figure
 
 
-def learning_curves(trials: Sequence[Mapping[str, Any]], target: str) -> Figure | None:
-    """A line a trial: the target against the step; the best one bold, pruned ones end with a cross."""
+def learning_curves(trials: Sequence[Mapping[str, Any]], target: str, best: str) -> Figure | None:
+    """A line a trial: the target against the step; that with the id `best` bold, pruned ones end with a cross."""
     figure, axes = _figure("Training step", f"{target}, %")
     curves = [trial for trial in trials if trial["history"]]
     if not curves:
         return None
-    best = max(curves, key=lambda trial: trial["history"][-1]["pass_at_k"])
     for trial in curves:
         steps = [report["step"] for report in trial["history"]]
         values = [100 * report["pass_at_k"] for report in trial["history"]]
-        front = trial is best
+        front = trial["id"] == best
         axes.plot(steps, values, color="#d55e00" if front else "#8a94a6", linewidth=2 if front else 1, zorder=2 + front)
         axes.plot(
             steps[-1:],

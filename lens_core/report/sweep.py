@@ -51,8 +51,8 @@ def _plots(sweep: Mapping[str, Any], measured: Sequence[Mapping[str, Any]], fold
         (
             "learning-curves",
             "Learning curves",
-            f"{target} on the held-out problems as each trial went on; pruned ones end with a cross.",
-            plots.learning_curves(sweep["trials"], target),
+            f"{target} on the held-out problems as each trial went on; the best in colour, pruned ones with a cross.",
+            plots.learning_curves(sweep["trials"], target, sweep["best"]),
         ),
         *_optuna_plots(measured, target),
     ]
@@ -147,6 +147,8 @@ def _figure_of(axes: Any, width: float, height: float) -> Figure:
         each.tick_params(colors="black", labelsize="medium")
         for axis in (each.xaxis, each.yaxis):
             axis.label.set(color="black", size="medium")
+        for label in each.get_yticklabels():  # lines may run below them
+            label.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1})
         if isinstance(each.yaxis.get_major_formatter(), ScalarFormatter):
             each.yaxis.set_major_formatter(StrMethodFormatter("{x:.3g}"))
     return figure

@@ -1,0 +1,71 @@
+"""What a person at a browser sees: headless Chromium, driven by Playwright, that reaches nothing but what it may."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, sync_playwright
+
+DESKTOP, PHONE = 1280, 390
+"""Widths in CSS pixels."""
+PICTURES = Path(os.environ.get("LENS_SCREENSHOTS", "build/screenshots"))
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Debian's package; Playwright's own builds are not needed."""
+    program = shutil.which("chromium")
+    if program is None:
+        if "CI" in os.environ:
+            pytest.fail("Chromium is missing: apt-get install chromium")
+        pytest.skip("needs Chromium: apt-get install chromium")
+    with sync_playwright() as playwright:
+        sandbox = ["--no-sandbox"] if os.getuid() == 0 else []  # it refuses to run as root otherwise
+        browser = playwright.chromium.launch(executable_path=program, args=sandbox)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Tab:
+    """A page, and what went wrong on it."""
+
+    page: Page
+    errors: list[str] = field(default_factory=list)
+    """On the console, of the page's scripts, and of requests to anywhere else."""
+
+    def picture(self, name: str, whole: bool = True) -> None:
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=PICTURES / f"{name}.png", full_page=whole)
+
+
+@contextmanager
+def tab(browser: Browser, reachable: str, width: int = DESKTOP, height: int = 900, **options: Any) -> Iterator[Tab]:
+    """A window of its own, in which only addresses that begin with `reachable` can be opened."""
+    context = browser.new_context(viewport={"width": width, "height": height}, **options)
+    page = context.new_page()
+    opened = Tab(page)
+
+    def follow(route: Route) -> None:
+        if route.request.url.startswith(reachable):
+            route.continue_()
+            return
+        opened.errors.append(f"asked for {route.request.url}")
+        route.abort()
+
+    page.route("**/*", follow)
+    page.on("console", lambda said: opened.errors.append(said.text) if said.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: opened.errors.append(str(error)))
+    yield opened
+    context.close()
+
+
+def overflow(page: Page) -> dict[str, int]:
+    """How wide the page is, where that is wider than the window; empty where everything fits."""
+    width, window = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+    return {} if width <= window else {"page": width, "window": window}
