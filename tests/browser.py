@@ -2,6 +2,12 @@
 
 import os
 import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 DESKTOP, PHONE = 1280, 390
@@ -69,3 +76,34 @@ def overflow(page: Page) -> dict[str, int]:
     """How wide the page is, where that is wider than the window; empty where everything fits."""
     width, window = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
     return {} if width <= window else {"page": width, "window": window}
+
+
+@contextmanager
+def mlflow_ui(home: Path) -> Iterator[str]:
+    """Address of what `lens ui` serves of a home folder."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "lens_core.cli", "ui", "--home", str(home), "--port", str(port)]
+    with tempfile.TemporaryFile("w+") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        try:
+            deadline = time.monotonic() + 90
+            while not _answers(address):
+                log.seek(0)
+                assert server.poll() is None, log.read()
+                assert time.monotonic() < deadline, log.read()
+                time.sleep(0.1)
+            yield address
+        finally:
+            if server.poll() is None:
+                os.killpg(server.pid, signal.SIGKILL)
+                server.wait()
+
+
+def _answers(address: str) -> bool:
+    try:
+        return requests.get(f"{address}/health", timeout=1).ok
+    except requests.RequestException:
+        return False

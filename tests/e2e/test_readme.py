@@ -22,7 +22,7 @@ ELSEWHERE = {
     r"sweep|study|.*--workers": "Ray; tests/integration/test_sweep.py, test_study.py, test_ray_train.py",
     r"pipeline submit": "needs a Kubeflow endpoint; tests/integration/test_submit.py",
     r"k8s": "needs a cluster; tests/integration/test_kube_launcher.py",
-    r"ui": "serves until Ctrl-C; tests/integration/test_browser_mlflow.py",
+    r"ui": "serves until Ctrl-C; tests/e2e/test_browser.py",
 }
 """Commands that are not run here, by how they begin. That their options exist is tested in tests/unit/test_docs.py."""
 SMALLER = {
