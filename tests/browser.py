@@ -1,5 +1,6 @@
 """What a person at a browser sees: headless Chromium, driven by Playwright, that reaches nothing but what it may."""
 
+import json
 import os
 import shutil
 import signal
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +17,14 @@ from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Route, expect, sync_playwright
 
 DESKTOP, PHONE = 1280, 390
 """Widths in CSS pixels."""
+PATIENCE_MS = 20_000
+"""For something to appear: MLflow's pages ask a server, and machines may be busy."""
+NOT_OURS = "/ajax-api/2.0/mlflow/users/current"
+"""MLflow's pages ask who is signed in; its server answers 404 where there are no accounts, and Chromium logs that."""
 PICTURES = Path(os.environ.get("LENS_SCREENSHOTS", "build/screenshots"))
 
 
@@ -56,6 +61,7 @@ def tab(browser: Browser, reachable: str, width: int = DESKTOP, height: int = 90
     """A window of its own, in which only addresses that begin with `reachable` can be opened."""
     context = browser.new_context(viewport={"width": width, "height": height}, **options)
     page = context.new_page()
+    expect.set_options(timeout=PATIENCE_MS)
     opened = Tab(page)
 
     def follow(route: Route) -> None:
@@ -66,10 +72,15 @@ def tab(browser: Browser, reachable: str, width: int = DESKTOP, height: int = 90
         route.abort()
 
     page.route("**/*", follow)
-    page.on("console", lambda said: opened.errors.append(said.text) if said.type in ("error", "warning") else None)
+    page.on("console", lambda said: _note(opened, said))
     page.on("pageerror", lambda error: opened.errors.append(str(error)))
     yield opened
     context.close()
+
+
+def _note(opened: Tab, said: ConsoleMessage) -> None:
+    if said.type == "error" and not said.location["url"].endswith(NOT_OURS):
+        opened.errors.append(f"{said.text} {said.location['url']}")
 
 
 def overflow(page: Page) -> dict[str, int]:
@@ -100,6 +111,21 @@ def mlflow_ui(home: Path) -> Iterator[str]:
             if server.poll() is None:
                 os.killpg(server.pid, signal.SIGKILL)
                 server.wait()
+
+
+def open_in_mlflow(page: Page, address: str, path: str) -> None:
+    """Go to a page of MLflow's, and close the assistant that stands beside each."""
+    page.goto(f"{address}/#{path}")
+    page.locator("[data-component-id='mlflow.assistant.chat_panel.close']").click()
+
+
+def open_curves(page: Page, address: str, runs: Sequence[str], metric: str) -> None:
+    """The curves of a metric of several runs in one chart, by step."""
+    query = f'runs={json.dumps(runs)}&metric="{metric}"&experiments=["1"]&plot_metric_keys=["{metric}"]'
+    open_in_mlflow(page, address, f"/metric?{query}")
+    page.get_by_text("Step", exact=True).click()
+    expect(page.locator(".js-plotly-plot .xtitle")).to_have_text("Step")
+    assert page.locator(".js-plotly-plot path.js-line").count() >= len(runs)
 
 
 def _answers(address: str) -> bool:
