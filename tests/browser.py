@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -23,8 +24,12 @@ DESKTOP, PHONE = 1280, 390
 """Widths in CSS pixels."""
 PATIENCE_MS = 20_000
 """For something to appear: MLflow's pages ask a server, and machines may be busy."""
-NOT_OURS = "/ajax-api/2.0/mlflow/users/current"
-"""MLflow's pages ask who is signed in; its server answers 404 where there are no accounts, and Chromium logs that."""
+NOT_OURS = re.compile(
+    r"404 \(Not Found\) http://[^ ]+/ajax-api/2\.0/mlflow/users/current$"
+    r"|ResizeObserver loop completed with undelivered notifications\. http://[^ ]+/static/js/main\.\w+\.js$"
+)
+"""What MLflow's own pages log as errors: the answer to who is signed in, where there are no accounts, and a layout that
+took more than a frame."""
 PICTURES = Path(os.environ.get("LENS_SCREENSHOTS", "build/screenshots"))
 
 
@@ -79,8 +84,9 @@ def tab(browser: Browser, reachable: str, width: int = DESKTOP, height: int = 90
 
 
 def _note(opened: Tab, said: ConsoleMessage) -> None:
-    if said.type == "error" and not said.location["url"].endswith(NOT_OURS):
-        opened.errors.append(f"{said.text} {said.location['url']}")
+    error = f"{said.text} {said.location['url']}"
+    if said.type == "error" and not NOT_OURS.search(error):
+        opened.errors.append(error)
 
 
 def overflow(page: Page) -> dict[str, int]:
