@@ -31,7 +31,7 @@ docs: setup  ## the API reference, from docstrings: build/api/index.html
 	@$(BIN)/python -W ignore -m pdoc --docformat google --output-directory build/api lens_core components pipelines '!lens_core[.]integrations[.]verl'
 
 ui: setup  ## MLflow on the demo's store
-	@$(BIN)/mlflow ui --backend-store-uri sqlite:///.lens/mlflow.db
+	@$(BIN)/lens ui
 
 images:  ## container images by docker, podman or buildah; see scripts/build-images
 	@scripts/build-images cpu mlflow

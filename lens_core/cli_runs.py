@@ -120,6 +120,7 @@ def ui(
     typer.echo(f"MLflow:  http://{host}:{port} (experiment {EXPERIMENT}, {uri}); Ctrl-C ends it")
     sys.stdout.flush()
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
+    command += ["--workers", "1"]  # for one person; each takes seconds to start, and a few hundred MB
     os.execv(sys.executable, command)
 
 

@@ -178,7 +178,13 @@ def _facts(config: RunConfig) -> dict[str, str]:
         "Evaluation": f"{evaluation.n} answers to each problem, temperature {evaluation.temperature:g}, seed "
         f"{evaluation.seed} for all",
         "Configuration": f"{config.name}, SHA-256 {config.digest()[:12]}",
-    } | {f"Method {name}": str(method.model_dump(exclude_defaults=True)) for name, method in config.methods.items()}
+    } | {f"Method {name}": _in_words(method) for name, method in config.methods.items()}
+
+
+def _in_words(method: Method) -> str:
+    """`lens, alpha 4`"""
+    changed = {**method.parameters, **{f"train.{key}": value for key, value in method.train.items()}}
+    return ", ".join([method.objective, *(f"{key} {value}" for key, value in changed.items())])
 
 
 def _evaluation(output: Path, name: str) -> Path:

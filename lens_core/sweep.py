@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -111,11 +110,9 @@ class _Board:
         self._tracking, self._run, self._on_progress = tracking, run, on_progress
         self._path = output / TRIALS_FILE
         self._total, self._target = _count(config), _target(config)
-        self._start = time.monotonic()
         self._runs: dict[str, StageRun] = {}
         self.trials = {each["id"]: Trial(**{**each, "history": tuple(each["history"])}) for each in earlier["trials"]}
         self._run_ids: dict[str, str] = earlier["mlflow_runs"]
-        self._earlier = self._done()
         self._tell()
 
     def __call__(self, trial: Trial) -> None:
@@ -169,9 +166,6 @@ class _Board:
         if measured:
             best = max(measured, key=lambda trial: trial.value)
             parts.insert(0, f"best {100 * best.value:.1f} % with {describe(best.values)}")
-        if done > self._earlier and done < self._total:
-            left = (time.monotonic() - self._start) / (done - self._earlier) * (self._total - done)
-            parts.append(f"about {max(1, round(left / 60))} min left")
         rows = tuple(_row(trial, self._target) for trial in sorted(self.trials.values(), key=_rank)[:_ROWS])
         self._on_progress(Progress("sweep", min(done, self._total), self._total, ", ".join(parts), rows))
 

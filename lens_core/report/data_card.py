@@ -94,12 +94,8 @@ def _plots(parts: Mapping[str, Part]) -> list[tuple[str, str, str, Any]]:
             f"{share}, by characters in steps of {LENGTH_STEP}.",
             plots.shares(lengths, "Characters"),
         ),
-        ("sources", "Sources", f"{share}, by source.", plots.shares(most, "") if _several(most) else None),
+        ("sources", "Sources", f"{share}, by source.", plots.shares(most, "")),
     ]
-
-
-def _several(counts: Mapping[str, Mapping[str, int]]) -> bool:
-    return len({value for of in counts.values() for value in of}) > 1
 
 
 def _removals(summary: DataSummary) -> dict[str, int]:

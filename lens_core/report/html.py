@@ -32,6 +32,7 @@ class Plot:
 
 def render_report(
     title: str,
+    what: str,
     facts: Mapping[str, str],
     evaluations: Sequence[PassKReport],
     histories: Mapping[str, plots.History],
@@ -41,6 +42,7 @@ def render_report(
     """Write the report to `output`, and each plot as `plots/NAME.png` beside it.
 
     Args:
+        what: what was run, and on what, in a sentence or two.
         facts: name -> value, shown as a table at the end.
         evaluations: one a model, the base first.
         histories: method -> the steps of its training (`metrics.jsonl`).
@@ -54,6 +56,7 @@ def render_report(
         .render(
             title=title,
             answer=answer(evaluations),
+            what=what,
             facts=facts,
             evaluations=evaluations,
             ks=evaluations[0].ks,
@@ -78,7 +81,7 @@ def environment() -> jinja2.Environment:
 
 
 def answer(evaluations: Sequence[PassKReport]) -> str:
-    """The result in one or two sentences, worked out from the numbers; no winner is named where intervals overlap.
+    """The result in a sentence, worked out from the numbers; no winner is named where intervals overlap.
 
     A model without an estimate is named as such; models measured on different data are not compared.
     """
@@ -96,16 +99,17 @@ def answer(evaluations: Sequence[PassKReport]) -> str:
     said = f"{best.model} reaches Pass@{k} {interval(best.overall[k])}"
     if not rest:
         return f"{said}.{lack}"
-    others = _listed([f"{interval(report.overall[k])} for {report.model}" for report in rest])
-    if len({report.data_digest for report in ranked}) > 1:
-        return f"{said}, against {others}. They were measured on different data: this names no winner.{lack}"
+    said += ", " + _listed([f"{report.model} {interval(report.overall[k])}" for report in rest])
+    return f"{_verdict(best, rest, k)}: {said}.{lack}"
+
+
+def _verdict(best: PassKReport, rest: Sequence[PassKReport], k: int) -> str:
+    if len({report.data_digest for report in (best, *rest)}) > 1:
+        return "Measured on different data, so that no winner is named"
     level = [report.model for report in rest if report.overall[k].high >= best.overall[k].low]
-    verdict = (
-        f"The intervals of {_listed([best.model, *level])} overlap: this run shows no clear winner between them."
-        if level
-        else f"Its interval lies above all others: {best.model} is the clear winner of this run."
-    )
-    return f"{said}, against {others}. {verdict}{lack}"
+    if level:
+        return f"No clear winner, as the intervals of {_listed([best.model, *level])} overlap"
+    return f"{best.model} is the clear winner of this run, its interval above all others"
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from lens_core.evaluation.records import PassKReport
 from lens_core.passk import Estimate
@@ -79,7 +80,7 @@ def by_level(reports: Sequence[PassKReport], colour: Colours) -> Figure | None:
             error_kw={"elinewidth": 1, "capsize": 2, "ecolor": "#333333"},
         )
     axes.set_xticks(np.arange(len(levels)), [str(level) for level in levels])
-    _legend(axes)
+    _legend(axes, below=True)
     return figure
 
 
@@ -104,6 +105,7 @@ def over_steps(
             axes.plot(steps, _smooth(values), color=colour[label], linewidth=2, linestyle=style, label=label + suffix)
     if not axes.lines:
         return None
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     _legend(axes)
     return figure
 
@@ -160,20 +162,21 @@ def by_parameter(
     axes.errorbar(x, means, yerr=errors, color="#d55e00", marker="o", capsize=3)
     if x[0] > 0 and x[-1] >= 10 * x[0]:
         axes.set_xscale("log")
+        axes.minorticks_off()
+    axes.set_xticks(x, [f"{value:g}" for value in x])
     return figure
 
 
-def learning_curves(trials: Sequence[Mapping[str, Any]], target: str) -> Figure | None:
-    """A line a trial: the target against the step; the best one bold, pruned ones end with a cross."""
+def learning_curves(trials: Sequence[Mapping[str, Any]], target: str, best: str) -> Figure | None:
+    """A line a trial: the target against the step; that with the id `best` bold, pruned ones end with a cross."""
     figure, axes = _figure("Training step", f"{target}, %")
     curves = [trial for trial in trials if trial["history"]]
     if not curves:
         return None
-    best = max(curves, key=lambda trial: trial["history"][-1]["pass_at_k"])
     for trial in curves:
         steps = [report["step"] for report in trial["history"]]
         values = [100 * report["pass_at_k"] for report in trial["history"]]
-        front = trial is best
+        front = trial["id"] == best
         axes.plot(steps, values, color="#d55e00" if front else "#8a94a6", linewidth=2 if front else 1, zorder=2 + front)
         axes.plot(
             steps[-1:],
@@ -181,6 +184,16 @@ def learning_curves(trials: Sequence[Mapping[str, Any]], target: str) -> Figure 
             marker="x" if trial["status"] == "pruned" else "o",
             color=axes.lines[-1].get_color(),
         )
+    return figure
+
+
+def importances(shares: Mapping[str, float]) -> Figure:
+    """A bar a value: the share of the variation that it explains, the largest on top."""
+    figure, axes = _figure("Share, %", "")
+    ordered = sorted(shares.items(), key=lambda item: item[1])
+    bars = axes.barh([name for name, _ in ordered], [100 * share for _, share in ordered], color="#0072b2")
+    axes.bar_label(bars, fmt="%.0f", padding=3)
+    axes.grid(visible=False)
     return figure
 
 
@@ -205,9 +218,9 @@ def reward_by_tokens(histories: Mapping[str, Mapping[int, History]], colour: Col
 
 
 def shares(counts: Mapping[str, Mapping[str, int]], xlabel: str) -> Figure | None:
-    """Of each series, the share that lies at each value, as grouped bars in percent."""
+    """Of each series, the share that lies at each value, as grouped bars in percent; None where there is one value."""
     values = list(dict.fromkeys(value for of in counts.values() for value in of))
-    if not values:
+    if len(values) < 2:
         return None
     figure, axes = _figure(xlabel, "Share, %")
     width = 0.8 / len(counts)
@@ -220,7 +233,7 @@ def shares(counts: Mapping[str, Mapping[str, int]], xlabel: str) -> Figure | Non
     axes.set_xticks(np.arange(len(values))[::stride], values[::stride])
     if max(map(len, values)) > _LONG_TICK:
         axes.tick_params(axis="x", rotation=90)
-    _legend(axes)
+    _legend(axes, below=True)
     return figure
 
 
@@ -245,15 +258,15 @@ def _at(report: PassKReport, level: int, k: int) -> Estimate | None:
     return report.levels.get(level, {}).get(k)
 
 
-def _legend(axes: Axes) -> None:
+def _legend(axes: Axes, below: bool = False) -> None:
     handles, labels = axes.get_legend_handles_labels()
     figure = axes.get_figure(root=True)
     assert figure is not None
-    few = len(labels) <= _LEGEND_INSIDE
+    below = below or len(labels) > _LEGEND_INSIDE
     legend = (
-        axes.legend(handles, labels, frameon=False)
-        if few
-        else figure.legend(handles, labels, frameon=False, loc="outside lower center", ncols=2)
+        figure.legend(handles, labels, frameon=False, loc="outside lower center", ncols=4 if len(labels) < 5 else 2)
+        if below
+        else axes.legend(handles, labels, frameon=False)
     )
     for text in legend.get_texts():
         text.set_parse_math(False)  # a `$` in a label is no formula

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter, StrMethodFormatter
 
 from lens_core.report import plots
 from lens_core.report.html import Plot, draw, environment
@@ -49,8 +51,8 @@ def _plots(sweep: Mapping[str, Any], measured: Sequence[Mapping[str, Any]], fold
         (
             "learning-curves",
             "Learning curves",
-            f"{target} on the held-out problems as each trial went on; pruned ones end with a cross.",
-            plots.learning_curves(sweep["trials"], target),
+            f"{target} on the held-out problems as each trial went on; the best in colour, pruned ones with a cross.",
+            plots.learning_curves(sweep["trials"], target, sweep["best"]),
         ),
         *_optuna_plots(measured, target),
     ]
@@ -67,32 +69,33 @@ def _optuna_plots(measured: Sequence[Mapping[str, Any]], target: str) -> list[tu
     varied = [path for path in measured[0]["values"] if len({str(trial["values"][path]) for trial in measured}) > 1]
     if len(measured) < _FEWEST or not varied:
         return []
-    with warnings.catch_warnings():
+    # Optuna sets a style of its own, which all later figures would have.
+    with warnings.catch_warnings(), matplotlib.rc_context():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study = _optuna_study(measured, varied)
-        draw_with = optuna.visualization.matplotlib
-        coordinates = draw_with.plot_parallel_coordinate(study, target_name=target)
-        importances = draw_with.plot_param_importances(study, target_name=target)
+        draw_with, percents = optuna.visualization.matplotlib, f"{target}, %"
+        coordinates = draw_with.plot_parallel_coordinate(study, target_name=percents)
+        importances = optuna.importance.get_param_importances(study)
         numeric = [_short(path, varied) for path in varied if isinstance(measured[0]["values"][path], int | float)]
-        surface = draw_with.plot_contour(study, params=numeric[:2], target_name=target) if len(numeric) > 1 else None
+        surface = draw_with.plot_contour(study, params=numeric[:2], target_name=percents) if len(numeric) > 1 else None
     return [
         (
             "importances",
             "What mattered",
             f"Share of the variation in {target} that each value explains (fANOVA); unsure with few trials.",
-            _figure_of(importances),
+            plots.importances(importances),
         ),
         (
             "response",
             "Response surface",
             f"{target} over the first two values, interpolated between the trials (dots).",
-            None if surface is None else _figure_of(surface),
+            None if surface is None else _figure_of(surface, 5.2, 3.2),
         ),
         (
             "parallel-coordinates",
             "Values and results",
             f"A line a trial, from its {target} through its values.",
-            _figure_of(coordinates, 13.5),
+            _figure_of(coordinates, 13.5, 4.0),
         ),
     ]
 
@@ -108,7 +111,7 @@ def _optuna_study(measured: Sequence[Mapping[str, Any]], varied: Sequence[str]) 
             optuna.trial.create_trial(
                 params={_short(path, varied): trial["values"][path] for path in varied},
                 distributions={_short(path, varied): distributions[path] for path in varied},
-                value=trial["value"],
+                value=100 * trial["value"],
             )
         )
     return study
@@ -130,14 +133,22 @@ def _distribution(values: Sequence[Any]) -> Any:
     return FloatDistribution(low, high, log=low > 0 and high > 10 * low)
 
 
-def _figure_of(axes: Any, width: float = 6.4) -> Figure:
-    """The figure, taken out of pyplot's keeping; `width` in inches."""
+def _figure_of(axes: Any, width: float, height: float) -> Figure:
+    """The figure, taken out of pyplot's keeping, in our style, with ticks that can be read; its size in inches."""
     from matplotlib import pyplot
 
-    first = axes if hasattr(axes, "figure") else axes.flat[0]
     for place in ("left", "center"):  # the page has a title
-        first.set_title("", loc=place)
-    figure: Figure = first.figure
+        axes.set_title("", loc=place)
+    figure: Figure = axes.figure
     pyplot.close(figure)
-    figure.set_size_inches(width, 4.0)
+    figure.set_size_inches(width, height)
+    for each in figure.axes:
+        each.minorticks_off()
+        each.tick_params(colors="black", labelsize="medium")
+        for axis in (each.xaxis, each.yaxis):
+            axis.label.set(color="black", size="medium")
+        for label in each.get_yticklabels():  # lines may run below them
+            label.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1})
+        if isinstance(each.yaxis.get_major_formatter(), ScalarFormatter):
+            each.yaxis.set_major_formatter(StrMethodFormatter("{x:.3g}"))
     return figure

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -248,6 +250,13 @@ def best_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def machine() -> str:
+    """What this process computes on, in words: `Linux x86_64 with 2 CPUs, no GPU`."""
+    names = [torch.cuda.get_device_name(index) for index in _cuda_devices()]
+    gpus = ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names))
+    return f"{platform.system()} {platform.machine()} with {os.cpu_count()} CPUs, {gpus if gpus else 'no GPU'}"
 
 
 def _cuda_devices() -> list[int]:

@@ -71,6 +71,7 @@ def compare(
         output.mkdir(parents=True, exist_ok=True)
         render_report(
             f"LENS run {config.name if tracking is None else tracking.run}",
+            _what(config, read_summary(data), summaries),
             _facts(config, read_summary(data), summaries),
             reports,
             histories,
@@ -95,6 +96,22 @@ def _spread_samples(results: Sequence[Any]) -> list[Any]:
     """A few problems from all over the (level-sorted) file, the same for every model."""
     stride = max(1, len(results) // _SAMPLE_PROBLEMS)
     return list(results[stride // 2 :: stride][:_SAMPLE_PROBLEMS])
+
+
+def _what(config: RunConfig, data: DataSummary, trainings: Sequence[Mapping[str, Any]]) -> str:
+    """What was run, on what, in words."""
+    train, evaluation = config.train, config.evaluation
+    methods = " and ".join(summary["method"] for summary in trainings)
+    said = (
+        f"{methods} trained from {config.base} on {data.train:,} problems, {train.steps} steps of "
+        f"{train.prompts_per_step} prompts x {train.group_size} answers; every policy then answered the same "
+        f"{data.test:,} test problems {evaluation.n} times each."
+    )
+    places = dict.fromkeys(f"on {summary['machine']}" for summary in trainings if "machine" in summary)
+    ends = [summary["finished"] for summary in trainings if "finished" in summary]
+    when = f"finished {max(ends)[:16].replace('T', ' ')} UTC" if ends else ""
+    about = ", ".join([*places, when] if when else places)
+    return f"{said} Trained {about}." if about else said
 
 
 def _facts(config: RunConfig, data: DataSummary, trainings: Sequence[Mapping[str, Any]]) -> dict[str, str]:

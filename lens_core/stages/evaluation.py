@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,9 +87,11 @@ def evaluate(
             run.tags({"checkpoint": checkpoint, _OUTPUT_TAG: output.absolute().as_uri()})
         on_progress(Progress(stage, len(results), len(problems), kept))
         if len(results) < len(problems):
+            start, before = time.monotonic(), len(results)
             for batch in append(output, evaluate_policy(problems, policy, evaluation, len(results))):
                 results += batch
-                on_progress(Progress(stage, len(results), len(problems), kept))
+                said = _describe_answers(results[before:], time.monotonic() - start)
+                on_progress(Progress(stage, len(results), len(problems), said))
         report = summarise(label, sha256, results, evaluation.n, evaluation.ks, evaluation.seed)
         render_viewer(report, results, output / VIEWER_FILE)
         (output / PASSK_FILE).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -102,6 +105,13 @@ def evaluate(
             run.params({"seed": evaluation.seed})
             log_traces(run, label, _traced_answers(results, evaluation.traces, evaluation.seed), model)
     return output
+
+
+def _describe_answers(results: Sequence[ProblemResult], seconds: float) -> str:
+    """What was drawn in so many seconds, in words."""
+    graded, right = (sum(each) for each in zip(*(result.counts for result in results), strict=True))
+    tokens = sum(completion.tokens for result in results for completion in result.completions)
+    return f"{right / max(1, graded):.0%} right, {tokens / seconds:,.0f} tokens/s"
 
 
 def _interrupted(tracking: Tracking | None, stage: str, config: RunConfig, output: Path) -> str | None:

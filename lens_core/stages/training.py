@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,9 @@ from lens_core.tracking import MetricsSender, StageRun, Tracking, last_step, log
 if TYPE_CHECKING:
     from lens_core.distributed.validation import Validation
     from lens_core.training.run import OnStep
+
+
+TOKENS = "lens/tokens/generated"
 
 
 def train(
@@ -80,7 +85,8 @@ def train(
             run.params({"seed": config.train_for(method).seed})
         with _metrics_sent(run) as send:
             if not (output / TRAINING_FILE).exists():
-                watch = _Watch(stage, steps, output / VALIDATION_FILE, send, on_progress)
+                budget = config.train_for(method).max_tokens
+                watch = _Watch(stage, steps, budget, output / VALIDATION_FILE, send, on_progress)
                 ray = None if workers is None else _OnRay(workers, _validation(config, data), watch.on_validation)
                 (output / STOP_FILE).unlink(missing_ok=True)
                 with stop_on_sigterm(output):
@@ -89,8 +95,8 @@ def train(
                     raise StoppedError(f"the training in {output} was asked to stop, and did: go on with --resume")
                 last = read_metrics(output)[-1]
                 spent = round(time.monotonic() - start, 1) if earlier is None else last["elapsed_s"]
-                taken = steps if config.train_for(method).max_tokens is None else int(last["step"])
-                summary = {"method": method, "steps": taken, "seconds": spent}
+                taken = steps if budget is None else int(last["step"])
+                summary = {"method": method, "steps": taken, "seconds": spent, **_where_and_when(workers)}
                 (output / TRAINING_FILE).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
             for step in read_metrics(output):  # what an interrupted run has not sent
                 send.step(int(step["step"]), {name: value for name, value in step.items() if name != "step"})
@@ -114,6 +120,14 @@ def _log_policies(run: StageRun, name: str, output: Path) -> None:
         values = {key: value for key, value in reached.get(step, {}).items() if key != "step"}
         run.metrics({key.replace("validation/", "checkpoint/"): value for key, value in values.items()}, step, model)
     log_policy(run, name, output)
+
+
+def _where_and_when(workers: Workers | None) -> dict[str, str]:
+    """For a reader who was not there: the machine, and when the training ended."""
+    from lens_core.rollout.engine import machine
+
+    where = machine() if workers is None else f"up to {workers.most} Ray workers, started from {machine()}"
+    return {"machine": where, "finished": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
 def is_main_process() -> bool:
@@ -166,14 +180,26 @@ def _validation(config: RunConfig, data: Path) -> Validation | None:
 class _Watch:
     """Takes what a training says of itself: to MLflow, to whoever watches, and validations into a file."""
 
-    def __init__(self, stage: str, steps: int, validations: Path, send: _Send, on_progress: Listener) -> None:
-        self._stage, self._steps, self._validations = stage, steps, validations
+    def __init__(
+        self, stage: str, steps: int, max_tokens: int | None, validations: Path, send: _Send, on_progress: Listener
+    ) -> None:
+        self._stage, self._steps, self._max_tokens, self._validations = stage, steps, max_tokens, validations
         self._send, self._on_progress = send, on_progress
         self._validation = ""
+        self._tokens, self._elapsed_s = 0.0, 0.0
+        self._total = steps
 
     def on_step(self, step: int, metrics: dict[str, float]) -> None:
         self._send.step(step, metrics)
-        self._on_progress(Progress(self._stage, step, self._steps, _describe_step(metrics) + self._validation))
+        parts = _describe_step(metrics)
+        if TOKENS in metrics:  # a step may train on answers that were drawn before
+            tokens, elapsed_s = metrics[TOKENS], metrics["elapsed_s"]
+            parts.append(f"{(tokens - self._tokens) / (elapsed_s - self._elapsed_s):,.0f} tokens/s")
+            self._tokens, self._elapsed_s = tokens, elapsed_s
+            if self._max_tokens is not None:  # which may be spent before the configuration's steps are done
+                self._total = min(self._steps, math.ceil(step * self._max_tokens / tokens))
+        text = ", ".join(parts) + self._validation
+        self._on_progress(Progress(self._stage, step, max(step, self._total), text))
 
     def on_validation(self, step: int, metrics: dict[str, float]) -> None:
         with self._validations.open("a", encoding="utf-8") as file:
@@ -250,10 +276,10 @@ class _Send:
             self._sender.put(step, metrics)
 
 
-def _describe_step(metrics: Mapping[str, float]) -> str:
+def _describe_step(metrics: Mapping[str, float]) -> list[str]:
     parts = [f"reward {metrics['reward']:.2f}"] if "reward" in metrics else []
     if "lens/groups/negative" in metrics:
         parts.append(f"negative groups {metrics['lens/groups/negative']:.0%}")
     if "step_time" in metrics:
         parts.append(f"{metrics['step_time']:.2f} s/step")
-    return ", ".join(parts)
+    return parts

@@ -39,3 +39,12 @@ def lens() -> Lens:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def demo(lens: Lens, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Home and output of a finished demo."""
+    home = tmp_path_factory.mktemp("demo") / "home"
+    done = lens("demo", "--home", str(home), overrides=REDUCED)
+    assert done.returncode == 0, done.stderr
+    return home, done.stdout

@@ -1,6 +1,7 @@
 """Evaluations from files to files: kill -9 and resumption, foreign folders, comparison, viewer."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +77,7 @@ def test_torn_line_costs_its_problem_alone(tmp_path: Path, policy: Path, problem
     seen: list[Progress] = []
     stages.evaluate(configuration(), "tiny", problems, policy, tmp_path, on_progress=seen.append)
     assert [progress.done for progress in seen] == [39, 40]
+    assert re.fullmatch(r"\d+% right, [\d,]+ tokens/s", seen[1].text)
     # A batch that was cut in two is decoded in other company: equal up to rounding.
     (old, new) = (read_results(folder / "rollouts.jsonl")[-1] for folder in (whole, tmp_path))
     assert [each.text for each in new.completions] == [each.text for each in old.completions]

@@ -1,7 +1,9 @@
 """Whole trainings from files to files: fine-tuning modes, every objective, resumption, several processes."""
 
 import json
+import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +18,7 @@ from lens_core import stages
 from lens_core.baselines import ESTIMATORS
 from lens_core.config import RunConfig, load_config
 from lens_core.errors import LensError
+from lens_core.progress import Progress
 from lens_core.rollout.engine import load_policy
 from lens_core.training.metrics_file import read_metrics
 from tests.fakes import save_tiny_policy
@@ -168,6 +171,18 @@ def test_two_processes_train_one_policy_from_the_command_line(tmp_path: Path, da
     assert result.returncode == 0, result.stderr[-3000:]
     assert [step["step"] for step in read_metrics(tmp_path / "policy")] == [1, 2, 3]
     assert json.loads((tmp_path / "policy/training.json").read_text())["steps"] == 3
+
+
+def test_progress_says_what_a_training_does_and_how_far_it_is(tmp_path: Path, data: Path, base: Path) -> None:
+    seen: list[Progress] = []
+    config = small("train.steps=50", "train.max_tokens=150")  # at most 64 tokens a step
+    output = train(config, data, base, tmp_path / "policy", on_progress=seen.append)
+    assert seen[0] == Progress("train grpo", 0, 50, "")
+    said = r"reward \d\.\d\d, negative groups \d+%, \d+\.\d\d s/step, [\d,]+ tokens/s"
+    assert all(re.fullmatch(said, progress.text) for progress in seen[1:])
+    first = read_metrics(output)[0]["lens/tokens/generated"]
+    assert seen[1].total == math.ceil(150 / first) < 50
+    assert seen[-1].done == seen[-1].total == len(seen) - 1
 
 
 @pytest.mark.parametrize("name", ["fsdp2", "deepspeed-zero2", "deepspeed-zero3"])

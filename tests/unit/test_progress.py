@@ -1,11 +1,12 @@
 import contextlib
 import io
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lens_core.progress import Display, JsonLines, Progress, parse_marked, print_marked
+from lens_core.progress import Display, JsonLines, Pace, Progress, parse_marked, print_marked
 
 STEP = Progress("train lens", 3, 10, "reward 0.31")
 
@@ -29,6 +30,38 @@ def test_without_a_terminal_each_tenth_is_one_line(capsys: pytest.CaptureFixture
         for done in range(101):
             display(Progress("train", done, 100, ""))
     assert len(capsys.readouterr().out.splitlines()) == 11
+
+
+def test_time_left_follows_the_pace_of_each_stage() -> None:
+    now = iter((0.0, 10.0, 20.0, 30.0, 31.0))
+    pace = Pace(lambda: next(now))
+    assert pace.left_s(Progress("train", 4, 10, "")) is None  # four were there: they took no time of ours
+    assert pace.left_s(Progress("train", 6, 10, "")) == 20.0  # two in 10 s, so that four take 20 s
+    assert pace.left_s(Progress("evaluate", 0, 4, "")) is None
+    assert pace.left_s(Progress("evaluate", 1, 4, "")) == 30.0  # one in 10 s
+    assert pace.left_s(Progress("train", 10, 10, "")) == 0.0
+
+
+def test_lines_say_how_long_a_stage_will_take(capsys: pytest.CaptureFixture[str]) -> None:
+    with Display() as display:
+        for done in (0, 1, 2):
+            display(Progress("train", done, 2, "reward 0.5"))
+    started, half, ended = capsys.readouterr().out.splitlines()
+    assert re.search(r"reward 0\.5, 0:01 left$", half)  # less than a second
+    assert started.endswith("reward 0.5")
+    assert ended.endswith("reward 0.5")
+
+
+def test_terminal_wraps_what_it_has_no_room_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    with Display() as display:
+        display(Progress("train lens", 3, 80, "reward 0.31, negative groups 25%, 4,321 tokens/s, 0.56 s/step"))
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert "0.56 s/step" in shown
 
 
 def test_terminal_shows_what_a_stage_does_side_by_side(

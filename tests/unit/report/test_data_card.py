@@ -44,7 +44,7 @@ def test_card_shows_removed_pairs_and_needs_nothing_from_elsewhere(tmp_path: Pat
     assert page.count("<strong>evaluation</strong>") == 25
     assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)
     HTMLParser().feed(page)
-    assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == ["lengths.png", "levels.png"]
+    assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == ["levels.png"]  # all prompts are short
 
 
 def test_card_without_levels_subjects_or_removals_leaves_them_out(tmp_path: Path) -> None:
