@@ -13,7 +13,7 @@ settings.load_profile("lens")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"] = "false"
 # Ray's workers give way to everything else, and a busy machine would starve them.
-os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112: this is how Ray spells it
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - it is Ray that spells it so
 _KFP = ("KFP_ENDPOINT", "KFP_TOKEN", "KFP_COOKIE", "KFP_NAMESPACE", "KF_PIPELINES_SA_TOKEN_PATH")
 for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "LENS_HOME", "LENS_IMAGE", *_KFP):
     os.environ.pop(name, None)
