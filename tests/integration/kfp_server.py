@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -124,6 +125,11 @@ class KfpServer:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     kfp: KfpServer
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that has gone is no error of the server's."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _RefusedError(Exception):
