@@ -77,8 +77,9 @@ def brightness(page: Page, selector: str, what: str) -> float:
 @pytest.mark.parametrize("width", [DESKTOP, PHONE])
 @pytest.mark.parametrize("name", PAGES)
 def test_page_fits_its_window_and_draws_its_plots(show: Show, name: str, width: int) -> None:
+    seen = show(name, width)
     for scheme in ("light", "dark"):
-        seen = show(name, width, color_scheme=scheme)
+        seen.page.emulate_media(color_scheme=scheme)
         assert overflow(seen.page) == {}
         figures = seen.page.eval_on_selector_all("figure", f"all => all.map({DRAWN})")
         assert (len(figures) > 0) == (name in PLOTTED)
@@ -86,7 +87,7 @@ def test_page_fits_its_window_and_draws_its_plots(show: Show, name: str, width: 
             assert figure["shapes"] > 10, figure
             assert figure["texts"] > 5, figure
             assert figure["inside"], figure
-        seen.picture(f"{name}-{width}-{scheme}")
+        seen.picture(f"{name}-{width}-{scheme}", whole=scheme == "light")
         page, ink = brightness(seen.page, "body", "backgroundColor"), brightness(seen.page, "h1", "color")
         assert (page < 0.2 and ink > 0.8) if scheme == "dark" else (page > 0.9 and ink < 0.2)
 
