@@ -68,9 +68,10 @@ def run_local(
         registers: whether the best policy may become the champion of `lens-NAME`.
 
     Raises:
-        LensError: if a step fails, naming its cause and the log.
+        LensError: if KFP is not installed; if a step fails, naming its cause and the log.
         KeyboardInterrupt: after Ctrl-C; steps that had finished stay usable.
     """
+    _check_installed()
     from kfp import local
 
     from pipelines.catalogue import arguments, build_pipeline
@@ -119,8 +120,9 @@ def compile_pipelines(
         rayjobs: whether trainings are RayJobs of their own.
 
     Raises:
-        LensError: if RayJobs have no volume to leave their policies on.
+        LensError: if KFP is not installed, or RayJobs have no volume to leave their policies on.
     """
+    _check_installed()
     from kfp import compiler
 
     from pipelines.catalogue import ANY_CLUSTER, NAMES, arguments, build_pipeline
@@ -135,6 +137,13 @@ def compile_pipelines(
         definition = build_pipeline(name, Site(where, rayjobs))
         compiler.Compiler().compile(definition, str(written[-1]), pipeline_parameters=defaults)
     return written
+
+
+def _check_installed() -> None:
+    try:
+        import kfp  # noqa: F401 - whether it can be
+    except ImportError as error:
+        raise LensError("KFP is not installed: pip install 'lens-grpo[kfp]'") from error
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """The compiled pipelines' edges; that they compile says nothing about what flows where."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from lens_core.config import load_config
 from lens_core.errors import LensError
 from pipelines.catalogue import ANY_CLUSTER, NAMES, arguments, build_pipeline, run_name
 from pipelines.cluster import Site
-from pipelines.launch import _cause, compile_pipelines
+from pipelines.launch import _cause, compile_pipelines, run_local
 from tests.unit.pipelines.conftest import Compiled
 
 
@@ -114,3 +115,11 @@ def test_cause_of_a_failed_step_is_its_own_error_line(tmp_path: Path) -> None:
     assert _cause(log) == "the cause"
     log.write_text("    ValueError: only\n")
     assert _cause(log) == "ValueError: only"
+
+
+def test_missing_kfp_is_one_line_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "kfp", None)
+    with pytest.raises(LensError, match=r"KFP is not installed: pip install 'lens-grpo\[kfp\]'"):
+        compile_pipelines(load_config("demo"), tmp_path, "")
+    with pytest.raises(LensError, match="KFP is not installed"):
+        run_local(load_config("demo"), tmp_path, "", lambda _: None)
