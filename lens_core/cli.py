@@ -380,6 +380,9 @@ def sweep(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder to write; default: sweeps/NAME.")
     ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder made by `lens data prepare`; default: made in --output.")
+    ] = None,
     home: Home = DEFAULT_HOME,
     tracking_uri: TrackingUri = None,
     overrides: Overrides = None,
@@ -397,7 +400,7 @@ def sweep(
     folder = Path("sweeps") / settings.name if output is None else output
     tracking = Tracking(_tracking_uri(tracking_uri, home), settings.name)
     with whole_run(tracking), cli_output.progress() as display:
-        found = run_sweep(settings, folder, tracking, display)
+        found = run_sweep(settings, folder, tracking, display, data)
     report, best = folder / "report.html", folder / BEST_FILE
 
     def show() -> None:

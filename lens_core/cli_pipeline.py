@@ -28,7 +28,7 @@ PipelineName = Annotated[str, typer.Option("--pipeline", help="lens, sweep or ev
 Cluster = Annotated[
     Path | None, typer.Option("--cluster", help="YAML file of the cluster's settings (docs/rayjob.md).")
 ]
-RayJobs = Annotated[bool, typer.Option("--rayjobs", help="Each training is a RayJob; needs --cluster.")]
+RayJobs = Annotated[bool, typer.Option("--rayjobs", help="Each training or sweep is a RayJob; needs --cluster.")]
 Token = Annotated[str | None, typer.Option(envvar="KFP_TOKEN", help="Bearer token; better set in KFP_TOKEN.")]
 Cookie = Annotated[
     str | None,

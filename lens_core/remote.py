@@ -1,4 +1,4 @@
-"""A training that outlives the process that asked for it: on a volume, by itself or by a RayJob.
+"""A training, or a sweep, that outlives the process that asked for it: on a volume, by itself or by a RayJob.
 
 A step of a pipeline has a disk of its own, which goes with its pod. What is on a volume stays: a step that is tried
 again goes on from the last checkpoint.
@@ -6,6 +6,7 @@ again goes on from the last checkpoint.
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ import yaml
 
 from lens_core import stages
 from lens_core.config import RunConfig
+from lens_core.distributed.tune import TRIALS_FOLDER, TUNE_FOLDER
 from lens_core.errors import LensError
 from lens_core.kube.api import Api
 from lens_core.kube.launcher import launch, pod_owner
@@ -23,6 +25,7 @@ from lens_core.kube.rayjob import Job
 from lens_core.kube.settings import ClusterConfig
 from lens_core.kube.task import trainer_node, with_task
 from lens_core.progress import Listener, ignore
+from lens_core.sweep import SWEEP_FILE
 from lens_core.tracking import Tracking, parent_run
 
 _POLICY = "policy"
@@ -66,23 +69,72 @@ def train_as_rayjob(
     Raises:
         LensError: if the job fails, with its last lines.
     """
+    folder, cluster = shared / method, _with_volume(cluster, task, shared)
+    command = ["lens", "train", "--method", method, "--resume", "--output", str(folder / _POLICY)]
+    command += ["--base", str(_copied(base_policy, folder / "base")), "--workers", str(trainers(config, cluster))]
+    _run_job(command, f"train {method}", config, data, folder, run, cluster, tracking)
+    return _copy_policy(folder / _POLICY, output)
+
+
+def sweep_as_rayjob(
+    config: RunConfig,
+    data: Path,
+    output: Path,
+    shared: Path,
+    run: str,
+    cluster: ClusterConfig,
+    task: Mapping[str, Any],
+    tracking: Tracking | None = None,
+) -> dict[str, Any]:
+    """`sweep.sweep` in a RayJob of its own, whose trials share its pods; the same arguments as `train_as_rayjob`.
+
+    `output` gets what is known of the trials. Their policies stay on the volume.
+
+    Raises:
+        LensError: if the job fails, with its last lines.
+    """
+    folder, cluster = shared / "sweep", _with_volume(cluster, task, shared)
+    _run_job(
+        ["lens", "sweep", "--output", str(folder / "trials")], "sweep", config, data, folder, run, cluster, tracking
+    )
+    working_files = shutil.ignore_patterns("base", TUNE_FOLDER, TRIALS_FOLDER)
+    shutil.copytree(folder / "trials", output, dirs_exist_ok=True, ignore=working_files)
+    return dict(json.loads((output / SWEEP_FILE).read_text(encoding="utf-8")))
+
+
+def _with_volume(cluster: ClusterConfig, task: Mapping[str, Any], shared: Path) -> ClusterConfig:
     cluster = with_task(cluster, task)
     if not any(shared.is_relative_to(volume.path) and not volume.read_only for volume in cluster.volumes):
         raise LensError(f"{shared} lies on no volume of the job: name one under volumes that can be written to")
-    folder = shared / method
-    for source, name in ((data, "data"), (base_policy, "base")):
-        shutil.copytree(source, folder / name, dirs_exist_ok=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), "utf-8")
-    command = ["lens", "train", "--config", str(folder / "config.yaml"), "--method", method, "--resume"]
-    command += ["--data", str(folder / "data"), "--base", str(folder / "base"), "--output", str(folder / _POLICY)]
-    command += ["--workers", str(trainers(config, cluster)), "--home", str(folder / "home")]
+    return cluster
+
+
+def _run_job(
+    command: list[str],
+    title: str,
+    config: RunConfig,
+    data: Path,
+    folder: Path,
+    run: str,
+    cluster: ClusterConfig,
+    tracking: Tracking | None,
+) -> None:
+    """Run a `lens` command on `config` and `data`, by copies of them in `folder`, until it has ended."""
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = folder / "config.yaml"
+    settings.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), "utf-8")
+    command = [*command, "--config", str(settings), "--data", str(_copied(data, folder / "data"))]
+    command += ["--home", str(folder / "home")]
     if tracking is not None:  # the job's run is nested where the step's would be
         command += ["--tracking-uri", tracking.uri]
         cluster = cluster.model_copy(update={"env": {**cluster.env, "MLFLOW_RUN_ID": parent_run(tracking).run_id}})
     api = Api()
     namespace = api.namespace if cluster.namespace is None else cluster.namespace
-    launch(Job(run, f"train {method}", 0, tuple(command), cluster, namespace, pod_owner()), api)
-    return _copy_policy(folder / _POLICY, output)
+    launch(Job(run, title, 0, tuple(command), cluster, namespace, pod_owner()), api)
+
+
+def _copied(source: Path, target: Path) -> Path:
+    return Path(shutil.copytree(source, target, dirs_exist_ok=True))
 
 
 def trainers(config: RunConfig, cluster: ClusterConfig) -> int:

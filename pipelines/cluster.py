@@ -13,7 +13,7 @@ from kfp import kubernetes
 from kfp.dsl import PipelineTask
 
 from components.evaluate.component import evaluate
-from components.sweep.component import sweep
+from components.sweep.component import sweep, sweep_as_rayjob
 from components.train.component import train, train_as_rayjob
 from lens_core.errors import LensError
 from lens_core.kube.settings import ClusterConfig
@@ -65,7 +65,7 @@ class Site:
     cluster: ClusterConfig | None = None
     """None: this machine."""
     rayjobs: bool = False
-    """Each training is a RayJob of its own; else the step trains."""
+    """Each training, and a sweep, is a RayJob of its own; else the step does the work."""
 
     def __post_init__(self) -> None:
         if self.rayjobs and not self.shared:
@@ -81,15 +81,21 @@ class Site:
         """The step that trains a method; `inputs` are those that both ways have."""
         if not self.rayjobs:
             return self._share_memory(self.place(train(shared=self.shared, **inputs), needs, is_cached=False))
+        return self._launch(train_as_rayjob, needs, **inputs)
+
+    def sweep(self, needs: Needs, **inputs: Any) -> PipelineTask:
+        """The step that tunes; `inputs` are those that both ways have."""
+        if not self.rayjobs:
+            return self._share_memory(self.place(sweep(**inputs), needs, is_cached=False))
+        return self._launch(sweep_as_rayjob, needs, **inputs)
+
+    def _launch(self, component: Any, needs: Needs, **inputs: Any) -> PipelineTask:
         assert self.cluster is not None
-        task = train_as_rayjob(shared=self.shared, cluster=self.cluster.model_dump_json(), **inputs)
+        task = component(shared=self.shared, cluster=self.cluster.model_dump_json(), **inputs)
         # The pod knows its name, so that the job goes with it.
         kubernetes.use_field_path_as_env(task, "POD_NAME", "metadata.name")
         kubernetes.use_field_path_as_env(task, "POD_UID", "metadata.uid")
         return self.place(task, needs, is_cached=False)
-
-    def sweep(self, needs: Needs, **inputs: Any) -> PipelineTask:
-        return self._share_memory(self.place(sweep(**inputs), needs, is_cached=False))
 
     def evaluate(self, needs: Needs, **inputs: Any) -> PipelineTask:
         return self._share_memory(self.place(evaluate(**inputs), needs))

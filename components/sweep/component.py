@@ -1,8 +1,9 @@
-"""KFP component: search the values with the best Pass@k on held-out problems."""
+"""KFP components: search the values with the best Pass@k on held-out problems, in the step itself or in a RayJob."""
 
 from kfp import dsl
 
 from components.image import IMAGE
+from components.rayjob import PASSED_ON
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -27,6 +28,42 @@ def sweep(
 
     settings, output = RunConfig.model_validate_json(config), Path(trials.path)
     found = sweeps.sweep(settings, output, tracking_for(tracking_uri, run), print_marked, Path(data.path))
+    shutil.copyfile(output / stages.REPORT_FILE, report.path)
+    best = load_config(output / sweeps.BEST_FILE)
+    return best.over_seeds(found["method"], [int(seed) for seed in seeds]).model_dump_json()  # KFP's numbers are floats
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False, task_config_passthroughs=PASSED_ON)
+def sweep_as_rayjob(
+    config: str,
+    seeds: list[int],
+    run: str,
+    tracking_uri: str,
+    shared: str,
+    cluster: str,
+    data: dsl.Input[dsl.Dataset],
+    trials: dsl.Output[dsl.Artifact],
+    report: dsl.Output[dsl.HTML],
+    task_config: dsl.TaskConfig,
+) -> str:
+    """`sweep` in a RayJob on `cluster` (a ClusterConfig as JSON), as this step's settings in Kubeflow change it.
+
+    `shared` is a folder on a volume of the step's and of the job's.
+    """
+    import dataclasses
+    import shutil
+    from pathlib import Path
+
+    from lens_core import remote, stages
+    from lens_core import sweep as sweeps
+    from lens_core.config import RunConfig, load_config
+    from lens_core.kube.settings import ClusterConfig
+    from lens_core.tracking import tracking_for
+
+    settings, output, folder = RunConfig.model_validate_json(config), Path(trials.path), Path(shared) / run
+    where, task = ClusterConfig.model_validate_json(cluster), dataclasses.asdict(task_config)
+    tracking = tracking_for(tracking_uri, run)
+    found = remote.sweep_as_rayjob(settings, Path(data.path), output, folder, run, where, task, tracking)
     shutil.copyfile(output / stages.REPORT_FILE, report.path)
     best = load_config(output / sweeps.BEST_FILE)
     return best.over_seeds(found["method"], [int(seed) for seed in seeds]).model_dump_json()  # KFP's numbers are floats

@@ -3,15 +3,7 @@
 from kfp import dsl
 
 from components.image import IMAGE
-
-_FOR_THE_JOB_ALONE = (
-    dsl.TaskConfigField.RESOURCES,
-    dsl.TaskConfigField.KUBERNETES_AFFINITY,
-    dsl.TaskConfigField.KUBERNETES_TOLERATIONS,
-    dsl.TaskConfigField.KUBERNETES_NODE_SELECTOR,
-)
-"""What the pods that train get, and the step that waits for them does not."""
-_FOR_BOTH = (dsl.TaskConfigField.ENV, dsl.TaskConfigField.KUBERNETES_VOLUMES)
+from components.rayjob import PASSED_ON
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -45,14 +37,7 @@ def train(
     policy.metadata.update(method=method, config_sha256=settings.digest())
 
 
-@dsl.component(
-    base_image=IMAGE,
-    install_kfp_package=False,
-    task_config_passthroughs=[
-        *_FOR_THE_JOB_ALONE,
-        *(dsl.TaskConfigPassthrough(field, apply_to_task=True) for field in _FOR_BOTH),
-    ],
-)
+@dsl.component(base_image=IMAGE, install_kfp_package=False, task_config_passthroughs=PASSED_ON)
 def train_as_rayjob(
     config: str,
     method: str,

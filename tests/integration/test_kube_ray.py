@@ -1,5 +1,6 @@
 """RayJobs on a real Ray cluster: the launcher talks to an API server over HTTP, a small operator plays KubeRay."""
 
+import json
 import os
 import shutil
 import signal
@@ -20,9 +21,10 @@ from kfp import dsl
 from mlflow import MlflowClient
 from ray.job_submission import JobSubmissionClient
 
+from components.sweep.component import sweep_as_rayjob
 from components.train.component import train_as_rayjob
 from lens_core import stages
-from lens_core.config import load_config
+from lens_core.config import RunConfig, load_config
 from lens_core.errors import LensError
 from lens_core.kube.api import Api
 from lens_core.kube.launcher import launch
@@ -201,7 +203,7 @@ TRAINING = """
 import sys
 from pathlib import Path
 from lens_core import stages
-from lens_core.config import load_config
+from lens_core.config import RunConfig, load_config
 folder = Path(sys.argv[1])
 settings = load_config(folder / 'run.yaml')
 stages.train(settings, 'm', folder / 'data', folder / 'base', folder / 'policy', resume=True)
@@ -285,3 +287,48 @@ def test_step_of_a_pipeline_trains_as_a_rayjob_and_brings_the_policy_back(
     assert runs["train m"].data.tags["mlflow.parentRunId"] == runs["whole"].info.run_id
     # What a step that is tried again would go on from.
     assert len(list((volume / "pipelines/whole/m/policy").glob("checkpoint-*"))) == 2
+
+
+def test_step_of_a_pipeline_sweeps_as_a_rayjob_and_brings_the_best_back(
+    operator: MiniOperator, kube: KubeServer, tmp_path: Path
+) -> None:
+    volume, space = tmp_path / "volume", "{train.learning_rate: {choice: [1.0e-3, 1.0e-4]}}"
+    volume.mkdir()
+    swept = ["method=m", f"space={space}", "search=grid", "scheduler=none", "validate_every=1"]
+    evaluated = ["evaluation.n=2", "evaluation.ks=[1]", "evaluation.max_new_tokens=8", "data.validation=4"]
+    config = load_config(
+        "ladder-sweep",
+        [
+            *SMALL,
+            *evaluated,
+            *(f"sweep.{each}" for each in swept),
+            f"base={save_tiny_policy(tmp_path / 'base')}",
+            "methods={m: {objective: nsr}}",
+            "train.max_tokens=null",
+        ],
+    )
+    stages.prepare(config, tmp_path / "data")
+    task = dsl.TaskConfig(
+        volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "lens-data"}}],
+        volume_mounts=[{"name": "v", "mountPath": str(volume)}],
+    )
+    report = dsl.HTML(uri=str(tmp_path / "report.html"))
+    best = sweep_as_rayjob.python_func(
+        config=config.model_dump_json(),
+        seeds=[3.0, 4.0],
+        run="tuned",
+        tracking_uri=f"sqlite:///{tmp_path}/mlflow.db",
+        shared=str(volume / "pipelines"),
+        cluster=ClusterConfig(image="lens:1", lease_s=4).model_dump_json(),
+        data=dsl.Dataset(uri=str(tmp_path / "data")),
+        trials=dsl.Artifact(uri=str(tmp_path / "trials")),
+        report=report,
+        task_config=task,
+    )
+    assert list(RunConfig.model_validate_json(best).methods) == ["m-s3", "m-s4"]
+    assert "<html" in Path(report.path).read_text()
+    trials = json.loads((tmp_path / "trials/sweep.json").read_text())["trials"]
+    assert [trial["status"] for trial in trials] == ["finished", "finished"]
+    # Their policies stay on the volume.
+    assert len(list((volume / "pipelines/tuned/sweep/trials").rglob("policy/model.safetensors"))) == 2
+    assert not list((tmp_path / "trials").rglob("model.safetensors"))

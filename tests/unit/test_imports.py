@@ -49,7 +49,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"errors", "config", "evaluation", "progress", "report", "stages", "tracking"},
         set(),
     ),
-    "lens_core.remote": ({"errors", "config", "kube", "progress", "stages", "tracking"}, {"yaml"}),
+    "lens_core.remote": (
+        {"errors", "config", "distributed", "kube", "progress", "stages", "sweep", "tracking"},
+        {"yaml"},
+    ),
     "lens_core.cli_options": (set(), {"typer"}),
     "lens_core.cli_output": ({"progress"}, {"pydantic_core", "typer"}),
     "lens_core.cli_runs": (

@@ -52,11 +52,11 @@ def cluster() -> ClusterConfig:
 
 @pytest.fixture(scope="session")
 def compiled(cluster: ClusterConfig, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Compiled]:
-    """`lens`, `sweep`, `evaluate`, and `lens-rayjobs`."""
+    """`lens`, `sweep` and `evaluate`; `lens-rayjobs` and `sweep-rayjobs`."""
     from kfp import compiler
 
     folder = tmp_path_factory.mktemp("ir")
-    wanted = {"lens": False, "sweep": False, "evaluate": False, "lens-rayjobs": True}
+    wanted = {"lens": False, "sweep": False, "evaluate": False, "lens-rayjobs": True, "sweep-rayjobs": True}
     for name, rayjobs in wanted.items():
         definition = build_pipeline(name.removesuffix("-rayjobs"), Site(cluster, rayjobs))
         compiler.Compiler().compile(definition, str(folder / f"{name}.yaml"))

@@ -110,9 +110,12 @@ def test_needs_are_those_of_the_pods_that_train(cluster: ClusterConfig) -> None:
     }
 
 
-def test_step_that_launches_a_job_hands_its_settings_on(compiled: dict[str, Compiled]) -> None:
-    of = compiled["lens-rayjobs"]
-    component = of.spec["components"]["comp-train-as-rayjob"]
+@pytest.mark.parametrize(("pipeline", "step"), [("lens", "train-as-rayjob"), ("sweep", "sweep-as-rayjob")])
+def test_step_that_launches_a_job_hands_its_settings_on(
+    pipeline: str, step: str, compiled: dict[str, Compiled]
+) -> None:
+    of = compiled[f"{pipeline}-rayjobs"]
+    component = of.spec["components"][f"comp-{step}"]
     to_step = {each["field"]: each.get("applyToTask", False) for each in component["taskConfigPassthroughs"]}
     assert to_step == {
         "RESOURCES": False,
@@ -123,9 +126,9 @@ def test_step_that_launches_a_job_hands_its_settings_on(compiled: dict[str, Comp
         "KUBERNETES_VOLUMES": True,
     }
     assert component["inputDefinitions"]["parameters"]["task_config"]["parameterType"] == "TASK_CONFIG"
-    fields = {each["name"]: each["fieldPath"] for each in of.platform["exec-train-as-rayjob"]["fieldPathAsEnv"]}
+    fields = {each["name"]: each["fieldPath"] for each in of.platform[f"exec-{step}"]["fieldPathAsEnv"]}
     assert fields == {"POD_NAME": "metadata.name", "POD_UID": "metadata.uid"}
-    inputs = of.tasks["train-as-rayjob"]["inputs"]["parameters"]
+    inputs = of.tasks[step]["inputs"]["parameters"]
     assert inputs["shared"]["runtimeValue"]["constant"] == "/data/pipelines"  # the volume before it is read only
     handed = ClusterConfig.model_validate_json(inputs["cluster"]["runtimeValue"]["constant"])
     assert handed.queue == "gpus"

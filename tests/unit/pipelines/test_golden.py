@@ -19,7 +19,7 @@ def normalised(text: str) -> str:
     return re.sub(r"(lens-grpo):[\w.-]+", r"\1:TAG", text)
 
 
-@pytest.mark.parametrize("name", ["lens", "sweep", "evaluate", "lens-rayjobs"])
+@pytest.mark.parametrize("name", ["lens", "sweep", "evaluate", "lens-rayjobs", "sweep-rayjobs"])
 def test_compiled_pipeline_is_the_golden_one(
     name: str, compiled: dict[str, Compiled], request: pytest.FixtureRequest
 ) -> None:
