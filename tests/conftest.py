@@ -1,6 +1,7 @@
 """Shared by all tests: determinism, isolation from the user's environment, real data where it is at hand."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,9 @@ from hypothesis import settings
 
 settings.register_profile("lens", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("lens")
+
+# Tests send Ctrl-C, which what a shell starts in the background ignores, its children included.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Set before anything imports these libraries.
 os.environ["HF_HUB_OFFLINE"] = "1"

@@ -354,7 +354,6 @@ def command(kube: KubeServer, folder: Path, *arguments: str) -> subprocess.Popen
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "KUBECONFIG": str(folder / "kubeconfig")},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell's children ignore it
     )
 
 
