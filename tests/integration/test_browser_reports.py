@@ -154,8 +154,9 @@ def test_samples_are_filtered_and_coloured_by_confidence(show: Show) -> None:
     expect(seen.page.locator("#count")).to_have_text("1 answers to 1 problems.")
     expect(seen.page.locator("#problem article header")).to_contain_text("ungraded")
     seen.page.get_by_label("Verdict").select_option("")
+    expect(seen.page.locator("#count")).not_to_contain_text("1 answers")
     seen.page.goto(seen.page.url.split("#")[0] + "#ladder-1-0")
-    seen.page.reload()
+    expect(seen.page.locator("#problem h2")).to_have_text("Problem ladder-1-0")
     answer = seen.page.locator("#problem article .completion").first
     expect(answer.locator("span").first).to_be_visible()
     backgrounds = answer.locator("span").evaluate_all("all => all.map(each => getComputedStyle(each).backgroundColor)")
