@@ -30,8 +30,8 @@ SMALLER = {
     "evaluate": ["--set=evaluation.max_new_tokens=8", "--set=evaluation.traces=4"],
 }
 """What is added to a command so that it takes seconds."""
-
-
+NAMES = [["data", "prepare"], ["evaluate"]]
+"""What the text calls a command, which is not a call of it."""
 PREPARE = ["data", "prepare", "-s", "data.train={kind: gsm8k, path: gsm8k/train.jsonl}", "-s", "data.test=null"]
 
 
@@ -39,7 +39,7 @@ def commands() -> list[list[str]]:
     """Arguments of the README's calls of lens: those of its blocks in their order, then whole ones in its text."""
     lines = [line.text for line in command_lines() if line.page == README.name and "k8s launch" not in line.text]
     found = [call for line in lines for call in calls(line)]
-    return [call for call in found if call != ["data", "prepare"]]  # the text's name for the command
+    return [call for call in found if call not in NAMES]
 
 
 def here(call: list[str]) -> bool:
