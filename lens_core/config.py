@@ -593,6 +593,16 @@ class RunConfig(Section):
             set_value(tree, path, value)
         return parse(RunConfig, tree, self.name)
 
+    def required_sweep(self) -> SweepConfig:
+        """The `sweep` section.
+
+        Raises:
+            LensError: if there is none.
+        """
+        if self.sweep is None:
+            raise LensError(f"{self.name} has no `sweep` section: say what to search, or take --config ladder-sweep")
+        return self.sweep
+
     def over_seeds(self, method: str, seeds: Sequence[int]) -> RunConfig:
         """`method` alone, once with each `train.seed`; such methods are called `lens-s0`, `lens-s1`."""
         of = self.methods[method]

@@ -6,7 +6,6 @@ again goes on from the last checkpoint.
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections.abc import Mapping
@@ -17,7 +16,6 @@ import yaml
 
 from lens_core import stages
 from lens_core.config import RunConfig
-from lens_core.distributed.tune import TRIALS_FOLDER, TUNE_FOLDER
 from lens_core.errors import LensError
 from lens_core.kube.api import Api
 from lens_core.kube.launcher import launch, pod_owner
@@ -25,7 +23,7 @@ from lens_core.kube.rayjob import Job
 from lens_core.kube.settings import ClusterConfig
 from lens_core.kube.task import trainer_node, with_task
 from lens_core.progress import Listener, ignore
-from lens_core.sweep import SWEEP_FILE
+from lens_core.sweep import WORKING_FILES
 from lens_core.tracking import Tracking, parent_run
 
 _POLICY = "policy"
@@ -85,7 +83,7 @@ def sweep_as_rayjob(
     cluster: ClusterConfig,
     task: Mapping[str, Any],
     tracking: Tracking | None = None,
-) -> dict[str, Any]:
+) -> Path:
     """`sweep.sweep` in a RayJob of its own, whose trials share its pods; the same arguments as `train_as_rayjob`.
 
     `output` gets what is known of the trials. Their policies stay on the volume.
@@ -97,9 +95,7 @@ def sweep_as_rayjob(
     _run_job(
         ["lens", "sweep", "--output", str(folder / "trials")], "sweep", config, data, folder, run, cluster, tracking
     )
-    working_files = shutil.ignore_patterns("base", TUNE_FOLDER, TRIALS_FOLDER)
-    shutil.copytree(folder / "trials", output, dirs_exist_ok=True, ignore=working_files)
-    return dict(json.loads((output / SWEEP_FILE).read_text(encoding="utf-8")))
+    return Path(shutil.copytree(folder / "trials", output, dirs_exist_ok=True, ignore=WORKING_FILES))
 
 
 def _with_volume(cluster: ClusterConfig, task: Mapping[str, Any], shared: Path) -> ClusterConfig:

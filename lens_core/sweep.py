@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,15 +17,17 @@ from typing import Any
 import yaml
 
 from lens_core import stages
-from lens_core.config import RunConfig
+from lens_core.config import RunConfig, load_config
+from lens_core.data.prepare import TRAIN_FILE, VALIDATION_FILE, read_problems
 from lens_core.data.summary import SUMMARY_FILE
-from lens_core.distributed.tune import Trial, search
+from lens_core.distributed.tune import TRIALS_FOLDER, TUNE_FOLDER, Trial, search
 from lens_core.errors import LensError
 from lens_core.progress import Listener, Progress, ignore
-from lens_core.report.sweep import render_sweep
 from lens_core.tracking import StageRun, Tracking, new_run, old_run
 
 SWEEP_FILE, TRIALS_FILE, BEST_FILE = "sweep.json", "trials.json", "best.yaml"
+WORKING_FILES = shutil.ignore_patterns("base", "data", TUNE_FOLDER, TRIALS_FOLDER)
+"""What a sweep keeps beside its results, for `shutil.copytree`: a copy of the results does without."""
 _ROWS = 12
 """Trials that are shown while a sweep runs."""
 _MLFLOW_STATUS: Mapping[str, Any] = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
@@ -45,10 +48,13 @@ def sweep(
         data: the prepared data; None: made in `output`.
 
     Raises:
-        LensError: if the configuration has no `sweep` section, `output` holds another sweep, or every trial failed.
+        LensError: if the configuration has no `sweep` section, `data` cannot be read, `output` holds another sweep, or
+            every trial failed.
     """
-    if config.sweep is None:
-        raise LensError(f"{config.name} has no `sweep` section: say what to search, or take --config ladder-sweep")
+    method = config.required_sweep().method
+    if data is not None:
+        for name in (TRAIN_FILE, VALIDATION_FILE):
+            read_problems(data / name)  # now, and not in every trial
     stages.claim(config, output)
     if data is None:
         data = output / "data"
@@ -56,14 +62,22 @@ def sweep(
             stages.prepare(config, data)
     base = stages.base(config, output / "base")
     earlier = _read_state(output)
-    with stages.tracked(tracking, "sweep", config, config.sweep.method, earlier["mlflow_run"]) as run:
+    with stages.tracked(tracking, "sweep", config, method, earlier["mlflow_run"]) as run:
         board = _Board(config, output, tracking, run, earlier, on_progress)
         search(config, data.absolute(), base.absolute(), output, board)
         return _conclude(config, output, list(board.trials.values()), run)
 
 
+def best_over_seeds(output: Path, seeds: Sequence[int]) -> RunConfig:
+    """The best configuration of the sweep in `output`, with the method that was swept once for each seed."""
+    found = json.loads((output / SWEEP_FILE).read_text(encoding="utf-8"))
+    return load_config(output / BEST_FILE).over_seeds(found["method"], seeds)
+
+
 def _conclude(config: RunConfig, output: Path, trials: Sequence[Trial], run: StageRun | None) -> dict[str, Any]:
     """Write down what the trials say together."""
+    from lens_core.report.sweep import render_sweep
+
     assert config.sweep is not None
     ended = [trial for trial in trials if not math.isnan(trial.value) and trial.status != "failed"]
     if not ended:

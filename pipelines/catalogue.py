@@ -57,10 +57,9 @@ def arguments(name: str, config: RunConfig, tracking_uri: str, cluster: ClusterC
         return shared | {"methods": list(config.methods), "registered_model": registered}
     if name == "evaluate":
         return shared | {"label": Path(config.base).name}
-    if config.sweep is None:
-        raise LensError(f"{config.name} has no `sweep` section: say what to search, or take --config ladder-sweep")
+    method = config.required_sweep().method
     seeds = list(_SEEDS if config.study is None else config.study.seeds)
-    return shared | {"seeds": seeds, "methods": [f"{config.sweep.method}-s{seed}" for seed in seeds]}
+    return shared | {"seeds": seeds, "methods": [f"{method}-s{seed}" for seed in seeds]}
 
 
 def run_name(config: RunConfig, pipeline: str = "lens") -> str:

@@ -19,6 +19,7 @@ from lens_core.config import RunConfig
 from lens_core.errors import LensError
 from lens_core.progress import Listener, Progress, parse_marked
 from lens_core.stages import COMPARISON_FILE, PASSK_FILE, REPORT_FILE, VIEWER_FILE
+from lens_core.sweep import WORKING_FILES
 from lens_core.tracking import Tracking, check_reachable, whole_run
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ _PARALLEL_METHODS = 2
 """kfp.local runs two branches of a ParallelFor at a time."""
 _KEPT = {"comparison": "", "evaluation": "", "trials": "sweep", "registration": "registration"}
 """Output of a pipeline -> its place in the run's folder."""
-_WORKED_WITH = shutil.ignore_patterns("trials", "base", "data")
-"""What a sweep keeps beside its results; it stays where it is."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def run_local(
         raise LensError(f"{_cause(log)} (log: {log})") from error
     for name, place in _KEPT.items():
         if name in outputs and any(Path(outputs[name].path).iterdir()):
-            shutil.copytree(outputs[name].path, folder / place, dirs_exist_ok=True, ignore=_WORKED_WITH)
+            shutil.copytree(outputs[name].path, folder / place, dirs_exist_ok=True, ignore=WORKING_FILES)
     return LocalRun(tracking.run, folder)
 
 

@@ -22,15 +22,14 @@ def sweep(
 
     from lens_core import stages
     from lens_core import sweep as sweeps
-    from lens_core.config import RunConfig, load_config
+    from lens_core.config import RunConfig
     from lens_core.progress import print_marked
     from lens_core.tracking import tracking_for
 
     settings, output = RunConfig.model_validate_json(config), Path(trials.path)
-    found = sweeps.sweep(settings, output, tracking_for(tracking_uri, run), print_marked, Path(data.path))
+    sweeps.sweep(settings, output, tracking_for(tracking_uri, run), print_marked, Path(data.path))
     shutil.copyfile(output / stages.REPORT_FILE, report.path)
-    best = load_config(output / sweeps.BEST_FILE)
-    return best.over_seeds(found["method"], [int(seed) for seed in seeds]).model_dump_json()  # KFP's numbers are floats
+    return sweeps.best_over_seeds(output, [int(seed) for seed in seeds]).model_dump_json()  # KFP's numbers are floats
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False, task_config_passthroughs=PASSED_ON)
@@ -56,14 +55,13 @@ def sweep_as_rayjob(
 
     from lens_core import remote, stages
     from lens_core import sweep as sweeps
-    from lens_core.config import RunConfig, load_config
+    from lens_core.config import RunConfig
     from lens_core.kube.settings import ClusterConfig
     from lens_core.tracking import tracking_for
 
     settings, output, folder = RunConfig.model_validate_json(config), Path(trials.path), Path(shared) / run
     where, task = ClusterConfig.model_validate_json(cluster), dataclasses.asdict(task_config)
     tracking = tracking_for(tracking_uri, run)
-    found = remote.sweep_as_rayjob(settings, Path(data.path), output, folder, run, where, task, tracking)
+    remote.sweep_as_rayjob(settings, Path(data.path), output, folder, run, where, task, tracking)
     shutil.copyfile(output / stages.REPORT_FILE, report.path)
-    best = load_config(output / sweeps.BEST_FILE)
-    return best.over_seeds(found["method"], [int(seed) for seed in seeds]).model_dump_json()  # KFP's numbers are floats
+    return sweeps.best_over_seeds(output, [int(seed) for seed in seeds]).model_dump_json()  # KFP's numbers are floats

@@ -195,3 +195,9 @@ def test_killed_sweep_runs_nothing_again_that_had_finished(base: Path, tmp_path:
     assert [trial["status"] for trial in found["trials"]] == ["finished"] * 4
     for id_, before in written.items():
         assert (output / "trials" / id_ / "policy/model.safetensors").stat().st_mtime_ns == before
+
+
+def test_data_that_cannot_be_read_is_refused_before_any_trial(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(LensError, match=r"nowhere/train\.jsonl cannot be read"):
+        sweep(design(base), tmp_path / "sweep", data=tmp_path / "nowhere")
+    assert not (tmp_path / "sweep").exists()
