@@ -14,7 +14,18 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from lens_core import cli_kube, cli_output, cli_pipeline, cli_runs
-from lens_core.cli_options import DEFAULT_HOME, Config, DataFolder, Home, Output, Overrides, TrackingUri, store_at
+from lens_core.cli_options import (
+    DEFAULT_HOME,
+    Config,
+    DataFolder,
+    Home,
+    Output,
+    Overrides,
+    PreparedData,
+    TrackingUri,
+    settings_of,
+    store_of,
+)
 from lens_core.cli_output import relative
 from lens_core.errors import LensError
 
@@ -101,7 +112,7 @@ def data_prepare(
     from lens_core.data.summary import read_summary
 
     extra = ["data.skip_bad_rows=true"] if skip_bad_rows else []
-    settings = _load(config, [*([] if overrides is None else overrides), *extra])
+    settings = settings_of(config, [*([] if overrides is None else overrides), *extra])
     with cli_output.progress() as display:
         stages.prepare(settings, output, on_progress=display)
     cli_output.conclude({"data": output, **read_summary(output).model_dump(mode="json")}, str(output))
@@ -135,7 +146,7 @@ def data_pass_rates(
     from lens_core import stages
 
     extra = [f"evaluation.n={n}", "evaluation.ks=[1]"]
-    settings = _load(config, [*([] if overrides is None else overrides), *extra])
+    settings = settings_of(config, [*([] if overrides is None else overrides), *extra])
     with cli_output.progress() as display:
         stages.pass_rates(settings, data, policy, output, on_progress=display)
     rollouts = output / stages.ROLLOUTS_FILE
@@ -187,9 +198,7 @@ def base_train(
 
 @app.command()
 def train(
-    data: Annotated[
-        Path | None, typer.Option(help="Folder made by `lens data prepare`; default: made in --output.")
-    ] = None,
+    data: PreparedData = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder to write; default: runs/NAME/METHOD.")
     ] = None,
@@ -219,7 +228,7 @@ def train(
     from lens_core.data.summary import SUMMARY_FILE
     from lens_core.tracking import Tracking, whole_run
 
-    settings = _load(config, overrides)
+    settings = settings_of(config, overrides)
     if dry_run:
         from lens_core.plan import plan_training
         from lens_core.report.terminal import print_plan
@@ -240,7 +249,7 @@ def train(
         assert base is not None
         stages.train(settings, method, data, base, folder, resume=resume)
         return
-    tracking = Tracking(_tracking_uri(tracking_uri, home), settings.name)
+    tracking = Tracking(store_of(tracking_uri, home), settings.name)
     with whole_run(tracking), cli_output.progress() as display:
         if data is None:
             data = folder / "data"
@@ -287,8 +296,8 @@ def evaluate(
 
     extra = [] if n is None else [f"evaluation.n={n}"]
     extra += [] if ks is None else [f"evaluation.ks=[{ks}]"]
-    settings = _load(config, [*([] if overrides is None else overrides), *extra])
-    tracking = Tracking(_tracking_uri(tracking_uri, home), settings.name)
+    settings = settings_of(config, [*([] if overrides is None else overrides), *extra])
+    tracking = Tracking(store_of(tracking_uri, home), settings.name)
     name = Path(policy).resolve().name if label is None else label
     folder = Path("evaluations") / name / data.resolve().stem if output is None else output
     with whole_run(tracking), cli_output.progress() as display:
@@ -360,9 +369,9 @@ def study(
     from lens_core.study import study as run_study
     from lens_core.tracking import Tracking, whole_run
 
-    settings = _load(config, overrides)
+    settings = settings_of(config, overrides)
     folder = Path("studies") / settings.name if output is None else output
-    tracking = Tracking(_tracking_uri(tracking_uri, home), settings.name)
+    tracking = Tracking(store_of(tracking_uri, home), settings.name)
     with whole_run(tracking), cli_output.progress() as display:
         found = run_study(settings, folder, tracking, display)
     report = folder / "report.html"
@@ -380,9 +389,7 @@ def sweep(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder to write; default: sweeps/NAME.")
     ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Folder made by `lens data prepare`; default: made in --output.")
-    ] = None,
+    data: PreparedData = None,
     home: Home = DEFAULT_HOME,
     tracking_uri: TrackingUri = None,
     overrides: Overrides = None,
@@ -396,9 +403,9 @@ def sweep(
     from lens_core.sweep import sweep as run_sweep
     from lens_core.tracking import Tracking, whole_run
 
-    settings = _load(config, overrides)
+    settings = settings_of(config, overrides)
     folder = Path("sweeps") / settings.name if output is None else output
-    tracking = Tracking(_tracking_uri(tracking_uri, home), settings.name)
+    tracking = Tracking(store_of(tracking_uri, home), settings.name)
     with whole_run(tracking), cli_output.progress() as display:
         found = run_sweep(settings, folder, tracking, display, data)
     report, best = folder / "report.html", folder / BEST_FILE
@@ -429,7 +436,7 @@ def recipe_show(
 
     Example: lens recipe show demo --set train.steps=20
     """
-    settings = _load(name, overrides)
+    settings = settings_of(name, overrides)
     cli_output.conclude(settings, _yaml(settings).rstrip())
 
 
@@ -437,16 +444,6 @@ def _yaml(settings: RunConfig) -> str:
     import yaml
 
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
-
-
-def _load(config: str, overrides: list[str] | None) -> RunConfig:
-    from lens_core.config import load_config
-
-    return load_config(config, [] if overrides is None else overrides)
-
-
-def _tracking_uri(given: str | None, home: Path) -> str:
-    return store_at(home) if given is None else given
 
 
 _INTERRUPTED = 130
@@ -462,20 +459,21 @@ def main() -> None:
     except TyperException as error:
         # A group without a command has printed its help already; Typer counts that among the errors, with no message.
         message = getattr(error, "format_message", error.__str__)().rstrip(".")
-        sys.exit(_fail(f"{message}; see --help") if message else 2)
+        if message:
+            _complain(f"{message}; see --help")
+        sys.exit(2)
     except LensError as error:
         if debug:
             raise
-        _fail(str(error))
+        _complain(str(error))
         sys.exit(error.exit_code)
     if code == _INTERRUPTED:
         typer.echo("lens: interrupted; finished steps are kept, and the same command goes on from them", err=True)
     sys.exit(code)
 
 
-def _fail(message: str) -> int:
+def _complain(message: str) -> None:
     typer.echo(f"lens: {' '.join(message.split())}", err=True)
-    return 2
 
 
 if __name__ == "__main__":

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from lens_core.config import RunConfig
 
 Config = Annotated[str, typer.Option("--config", "--recipe", "-c", help="Recipe name or YAML file.")]
 Overrides = Annotated[
@@ -18,10 +21,20 @@ TrackingUri = Annotated[
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")]
 DataFolder = Annotated[Path, typer.Option(help="Folder made by `lens data prepare`.")]
+PreparedData = Annotated[
+    Path | None, typer.Option(help="Folder made by `lens data prepare`; default: made in --output.")
+]
 
 DEFAULT_HOME = Path(".lens")
 
 
-def store_at(home: Path) -> str:
-    """MLflow's store in the home folder."""
-    return f"sqlite:///{(home / 'mlflow.db').absolute()}"
+def settings_of(config: str, overrides: list[str] | None) -> RunConfig:
+    """What `--config` and `--set` say together."""
+    from lens_core.config import load_config
+
+    return load_config(config, [] if overrides is None else overrides)
+
+
+def store_of(tracking_uri: str | None, home: Path) -> str:
+    """MLflow's store: the one that is named, else the one in the home folder."""
+    return f"sqlite:///{(home / 'mlflow.db').absolute()}" if tracking_uri is None else tracking_uri

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lens_core.cli_options import DEFAULT_HOME, Config, Home, Overrides, TrackingUri, store_at
+from lens_core.cli_options import DEFAULT_HOME, Config, Home, Overrides, TrackingUri, settings_of, store_of
 from lens_core.cli_output import conclude, progress, relative, remark
 from lens_core.errors import LeftRunningError, LensError
 
 if TYPE_CHECKING:
-    from lens_core.config import RunConfig
     from pipelines.client import Client, Submission
     from pipelines.launch import LocalRun
     from pipelines.runs import Run
@@ -61,8 +60,8 @@ def run_here(
     """`lens pipeline run`, and the demo, which leaves the registry alone."""
     from pipelines.launch import run_local
 
-    settings = _load(config, overrides)
-    uri = store_at(home) if tracking_uri is None else tracking_uri
+    settings = settings_of(config, overrides)
+    uri = store_of(tracking_uri, home)
     with progress() as display:
         finished = run_local(settings, home, uri, display, pipeline, registers)
     conclude(
@@ -89,7 +88,7 @@ def compile_(
 
     where = None if cluster is None else load_cluster(cluster)
     uri = "" if tracking_uri is None else tracking_uri
-    paths = compile_pipelines(_load(config, overrides), output, uri, where, rayjobs)
+    paths = compile_pipelines(settings_of(config, overrides), output, uri, where, rayjobs)
     conclude({"pipelines": paths}, "\n".join(map(str, paths)))
 
 
@@ -279,7 +278,7 @@ def _submission(
 
     where = None if cluster is None else load_cluster(cluster)
     uri = "" if tracking_uri is None else tracking_uri
-    return submission(pipeline, _load(config, overrides), uri, where, rayjobs)
+    return submission(pipeline, settings_of(config, overrides), uri, where, rayjobs)
 
 
 def _client(endpoint: str, token: str | None, cookie: str | None, namespace: str | None) -> Client:
@@ -328,12 +327,6 @@ def _span(began: datetime | None, ended: datetime | None) -> str:
         return ""
     until = datetime.now(UTC) if ended is None else ended
     return f"{began.astimezone():%Y-%m-%d %H:%M}, {timedelta(seconds=round((until - began).total_seconds()))}"
-
-
-def _load(config: str, overrides: list[str] | None) -> RunConfig:
-    from lens_core.config import load_config
-
-    return load_config(config, [] if overrides is None else overrides)
 
 
 def _print_result(run: LocalRun, tracking_uri: str) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from lens_core.cli_options import DEFAULT_HOME, Config, Home, Overrides, TrackingUri, store_at
+from lens_core.cli_options import DEFAULT_HOME, Config, Home, Overrides, TrackingUri, settings_of, store_of
 from lens_core.cli_output import conclude, remark
 from lens_core.errors import LensError
 
@@ -49,13 +49,12 @@ def register(
 
     Example: lens register policies/lens --evaluation evaluations/lens --weights upload
     """
-    from lens_core.config import load_config
     from lens_core.registration import CARD_FILE, policy_bytes
     from lens_core.registration import register as register_policy
     from lens_core.tracking import Tracking, whole_run
 
-    settings = load_config(config, [] if overrides is None else overrides)
-    tracking = Tracking(store_at(home) if tracking_uri is None else tracking_uri, settings.name)
+    settings = settings_of(config, overrides)
+    tracking = Tracking(store_of(tracking_uri, home), settings.name)
     folder = evaluation / "registration" if output is None else output
     if weights is WeightsChoice.upload:
         size = policy_bytes(policy) / 1e6
@@ -86,7 +85,7 @@ def runs(
     from lens_core.report.terminal import print_runs, print_two_runs
     from lens_core.tracking import find_run, list_runs
 
-    uri = store_at(home) if tracking_uri is None else tracking_uri
+    uri = store_of(tracking_uri, home)
     names = [] if compare is None else compare
     if len(names) not in (0, 2):
         raise LensError(f"`lens runs` takes no run or two to compare, not {len(names)}")
@@ -112,7 +111,7 @@ def ui(
     """
     from lens_core.tracking import EXPERIMENT, list_runs
 
-    uri = store_at(home) if tracking_uri is None else tracking_uri
+    uri = store_of(tracking_uri, home)
     if uri.startswith(("http://", "https://")):
         conclude({"address": uri}, uri)
         return
@@ -137,7 +136,7 @@ def doctor(
     from lens_core.doctor import examine
     from lens_core.report.terminal import print_checks
 
-    checks = examine(home, store_at(home) if tracking_uri is None else tracking_uri, kfp_endpoint)
+    checks = examine(home, store_of(tracking_uri, home), kfp_endpoint)
     conclude(checks, lambda: print_checks(checks))
     if any(check.status == "broken" for check in checks):
         raise typer.Exit(1)
