@@ -1,7 +1,7 @@
 """Ray: what it costs a training, what more workers and a sweep gain, and how soon a killed training goes on.
 
-    python -m benchmarks.ray            the whole table, about ten minutes on two cores
-    python -m benchmarks.ray --quick    one round of each
+    python -m benchmarks.ray            the whole table, seven minutes on two cores
+    python -m benchmarks.ray --quick    one round of each, a hundred seconds
 
 All trainings are the demo's, with the same seed and so the same answers; every ratio is the median over equal steps.
 
@@ -168,9 +168,9 @@ def print_rows(rows: Sequence[tuple[str, str]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, help="trainings of each kind, and kills")
-    parser.add_argument("--steps", type=int, default=20, help="of each training before it is killed")
-    parser.add_argument("--trials", type=int, default=8, help="of the sweep")
+    parser.add_argument("--rounds", type=int, default=3, help="trainings of each kind, and kills")
+    parser.add_argument("--steps", type=int, default=16, help="of each training before it is killed")
+    parser.add_argument("--trials", type=int, default=6, help="of the sweep")
     parser.add_argument("--quick", action="store_true", help="1 round of 6 steps, 2 trials")
     arguments = parser.parse_args()
     rounds, steps, trials = arguments.rounds, arguments.steps, arguments.trials
