@@ -110,9 +110,9 @@ DENIED = [
 
 def can(account: str, verb: str, resource: str, group: str, namespace: str = "lens") -> bool:
     name, _, sub = resource.partition("/")
-    full = (f"{name}.{group}" if group else name) + (f"/{sub}" if sub else "")
+    full = f"{name}.{group}" if group else name
     who = f"--as=system:serviceaccount:lens:{account}"
-    done = kubectl("auth", "can-i", verb, full, who, f"--namespace={namespace}", check=False)
+    done = kubectl("auth", "can-i", verb, full, f"--subresource={sub}", who, f"--namespace={namespace}", check=False)
     answer = done.stdout.strip()
     assert answer in ("yes", "no"), done.stderr
     return answer == "yes"
