@@ -1,7 +1,8 @@
 """The API server, as far as a job needs it: every call with a deadline, patient with what passes, and no other errors
 than LensError.
 
-What passes: a server that restarts or is overloaded, a dropped connection, a token that has just been replaced.
+What passes: a server that restarts or is overloaded, a dropped connection, a token that has just been replaced, a quota
+whose use has not been counted yet.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ PATIENCE_S = 300.0
 _TIMEOUTS_S = (5, 30)
 """To connect, and between two bytes of an answer."""
 _PASSING = (408, 429, 500, 502, 503, 504)
+_UNCOUNTED = "status unknown for quota"
+"""Said with a 403 by a server that has not counted yet what a new quota, or a new kind in it, limits."""
 _MOST_REFUSED = 3
 """So many times in a row a token may be refused, each time being read anew."""
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -103,7 +106,9 @@ class Api:
             self._refused += 1
             self._client, _ = _connect()
             return self._refused < _MOST_REFUSED
-        return isinstance(error, HTTPError) or (isinstance(error, ApiException) and error.status in _PASSING)
+        if isinstance(error, ApiException):
+            return error.status in _PASSING or (error.status == 403 and _UNCOUNTED in _reason(error))
+        return isinstance(error, HTTPError)
 
     def create_job(self, manifest: dict[str, Any]) -> dict[str, Any]:
         """A misspelt field is an error, and is not dropped in silence."""

@@ -74,7 +74,7 @@ def launch(
             launched.create()
             state = launched.follow()
             if state.phase is not Phase.SUCCEEDED:
-                last = log.last_lines()
+                last = log.last_lines() or state.last_line
                 raise LensError(f"RayJob {job.name} {state}" + (f"; its last lines: {last}" if last else ""))
         except BaseException:
             with _undisturbed():

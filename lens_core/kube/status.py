@@ -42,6 +42,12 @@ class JobState:
     dashboard_url: str
 
     @property
+    def last_line(self) -> str:
+        """Of the log, as far as KubeRay's message quotes it."""
+        lines = self.message.partition(_QUOTED_LOG)[2].strip().splitlines()
+        return lines[-1].strip() if lines else ""
+
+    @property
     def is_untouched(self) -> bool:
         """Whether KubeRay has not taken the job up yet."""
         return not self.deployment_status
@@ -50,7 +56,8 @@ class JobState:
         """For a person: `failed (Failed, AppFailed): Job entrypoint command failed with exit code 1`."""
         details = [text for text in (self.deployment_status, self.reason or self.job_status) if text]
         within = f" ({', '.join(details)})" if details else ""
-        return f"{self.phase.value}{within}" + (f": {' '.join(self.message.split())}" if self.message else "")
+        message = " ".join(self.message.partition(_QUOTED_LOG)[0].split())
+        return f"{self.phase.value}{within}" + (f": {message}" if message else "")
 
 
 def read_state(rayjob: Mapping[str, Any]) -> JobState:
@@ -78,6 +85,8 @@ def _phase(deployment: str, job: str, suspended: bool) -> Phase:
     return _DEPLOYMENT.get(deployment, Phase.RUNNING)
 
 
+_QUOTED_LOG = ", last available logs"
+"""What follows in the message of a failed job is up to 20,000 characters of its log."""
 _COMPLETE = {"SUCCEEDED": Phase.SUCCEEDED, "STOPPED": Phase.STOPPED}
 _DEPLOYMENT = {
     "Initializing": Phase.STARTING,

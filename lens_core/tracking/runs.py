@@ -178,8 +178,8 @@ def old_run(tracking: Tracking, run_id: str) -> StageRun:
         client.update_run(run_id, status="RUNNING")
     except MlflowException as error:
         raise LensError(
-            f"MLflow has no run {run_id}, which this training was tracked in: give the --tracking-uri of before "
-            f"({first_line(error)})"
+            f"MLflow has no run {run_id}, which this training was tracked in: give the --tracking-uri (or --home) of "
+            f"before ({first_line(error)})"
         ) from error
     run = StageRun(client, run_id)
     run.tags(process_tag())

@@ -42,8 +42,8 @@ class Fault:
     """The request is carried out first, and its answer is what suffers."""
 
 
-def answer(status: int) -> Callable[[_Handler], None]:
-    return lambda handler: handler.fail(status, "InjectedFault", "an injected fault")
+def answer(status: int, message: str = "an injected fault") -> Callable[[_Handler], None]:
+    return lambda handler: handler.fail(status, "InjectedFault", message)
 
 
 def hang_up(handler: _Handler) -> None:

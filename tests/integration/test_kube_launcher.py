@@ -253,6 +253,15 @@ def test_forbidden_is_an_error_at_once(kube: KubeServer) -> None:
     assert kube.faults[0].times == 8
 
 
+def test_quota_that_is_not_counted_yet_is_waited_for(kube: KubeServer) -> None:
+    """A server's own words, seen where the quota was made a minute after KubeRay's kinds."""
+    uncounted = 'rayjobs.ray.io "x" is forbidden: status unknown for quota: lens, resources: count/rayjobs.ray.io'
+    kube.faults = [Fault("POST", "/rayjobs", answer(403, uncounted), times=2)]
+    running = Launch(job())
+    kube.set_status(kube.wait_for_job(), **SUCCESS)
+    assert running.end().phase is Phase.SUCCEEDED
+
+
 def test_unreachable_server_is_an_error_in_time(kube: KubeServer) -> None:
     kube.stop()
     with pytest.raises(ApiError, match="no answer from the API server for 1 s"):

@@ -1,14 +1,10 @@
 """On a real API server, on demand: `KUBECONFIG=... pytest -m kube`.
 
-The server gets KubeRay's CRDs and the namespace `lens` with its accounts and roles; everything else is a dry run. A
-namespace that was there before stays; CRDs always do. KubeRay itself need not run: its part is played by hand.
+Apart from what the fixture `cluster` makes, everything is a dry run. KubeRay need not run: its part is played by hand.
 """
 
 import json
-import os
-import subprocess
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,37 +18,12 @@ from lens_core.kube.launcher import launch
 from lens_core.kube.rayjob import GROUP, PLURAL, VERSION, Job
 from lens_core.kube.settings import ClusterConfig
 from lens_core.kube.status import JobState, Phase
-from tests.manifests import KUBECTL, RENDERED, Manifest, of_kind, rendered
+from tests.kube.kubectl import kubectl, text
+from tests.manifests import RENDERED, of_kind, rendered
 
 pytestmark = pytest.mark.kube
 
 GROUPS = {"kueue.x-k8s.io": "Kueue", "monitoring.coreos.com": "the Prometheus operator"}
-
-
-def kubectl(*arguments: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([KUBECTL, *arguments], input=stdin, capture_output=True, text=True, timeout=120)
-    assert not check or done.returncode == 0, done.stderr
-    return done
-
-
-@pytest.fixture(scope="module")
-def cluster(crds: Path) -> Iterator[None]:
-    if "KUBECONFIG" not in os.environ:
-        pytest.skip("needs a Kubernetes API server: set KUBECONFIG to a cluster that may be written to")
-    kubectl("apply", "--server-side", "--force-conflicts", "--filename", str(crds))
-    kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd/rayjobs.ray.io", "crd/rayclusters.ray.io")
-    is_new = kubectl("get", "namespace", "lens", check=False).returncode != 0
-    kinds = ("Namespace", "ServiceAccount", "Role", "RoleBinding")
-    kubectl(
-        "apply", "--filename=-", stdin=text([m for kind in kinds for m in of_kind("overlays/local", kind).values()])
-    )
-    yield
-    if is_new:
-        kubectl("delete", "namespace", "lens", "--wait=false")
-
-
-def text(manifests: list[Manifest]) -> str:
-    return yaml.safe_dump_all(manifests)
 
 
 @pytest.mark.parametrize("folder", RENDERED)

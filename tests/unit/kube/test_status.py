@@ -50,6 +50,14 @@ def test_state_reads_as_a_sentence() -> None:
     )
 
 
+def test_log_that_kuberay_quotes_is_not_part_of_the_sentence() -> None:
+    """As KubeRay 1.7 has it from Ray 2.60."""
+    message = "Job entrypoint command failed with exit code 2, last available logs (truncated ...):\na\nwhy\n"
+    state = read_state({"status": {"jobDeploymentStatus": "Failed", "reason": "AppFailed", "message": message}})
+    assert str(state) == "failed (Failed, AppFailed): Job entrypoint command failed with exit code 2"
+    assert state.last_line == "why"
+
+
 def test_dashboard_url_is_an_address() -> None:
     assert read_state({"status": {"dashboardURL": "head-svc:8265"}}).dashboard_url == "http://head-svc:8265"
     assert read_state({"status": {"dashboardURL": "https://x"}}).dashboard_url == "https://x"
