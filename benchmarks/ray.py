@@ -1,12 +1,13 @@
 """Ray: what it costs a training, what more workers and a sweep gain, and how soon a killed training goes on.
 
-    python -m benchmarks.ray            the whole table, seven minutes on two cores
-    python -m benchmarks.ray --quick    one round of each, a hundred seconds
+    python -m benchmarks.ray            the whole table, eight minutes on two cores
+    python -m benchmarks.ray --quick    one round of each, two minutes: trainings start three times
 
-All trainings are the demo's, with the same seed and so the same answers; every ratio is the median over equal steps.
+All trainings are the demo's, with the same seed and so the same answers. Every ratio is the median over equal steps,
+made in turns.
 
-overhead_per_step   a step on one Ray worker / the same step in this process, less 1
-scaling_2_workers   a step in this process, on all cores / the same step on two workers that share them
+overhead_per_step   a step on one Ray worker / the same step in a process alone, less 1
+scaling_2_workers   a step in a process alone, on all cores / the same step on two workers that share them
 sweep_ratio         trials an hour of `lens sweep` / those of a bare loop over the same trials, both counted from the
                     moment that their processes are up: what a sweep pays once is `sweep_startup_s`
 recovery_s          from kill -9 of the driver to the next new step of the same training, started again on the cluster
@@ -26,21 +27,21 @@ import tempfile
 import time
 from collections.abc import Sequence
 from datetime import date
-from importlib import import_module, metadata
+from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
+
+import psutil
 
 from lens_core import stages
 from lens_core.config import RunConfig, load_config
 from lens_core.data.prepare import TRAIN_FILE, VALIDATION_FILE, read_problems
 from lens_core.training.metrics_file import METRICS_FILE, read_metrics
 
-# Whatever imports trl is imported later, while the first training on Ray starts.
-
 WARM_UP = 2
 """Steps of each process that are not counted."""
 METHOD, ALPHA = "lens", "methods.lens.alpha"
-CHECKPOINT_EVERY = 4
+CHECKPOINT_EVERY, TURN = 4, 4
 DATA, BASE = "data", "base"
 
 
@@ -55,27 +56,30 @@ def train_here(config: RunConfig, folder: Path, output: Path) -> None:
     train_policy(problems, folder / BASE, config.train, method, output, lambda *_: None)
 
 
-def train_on_ray(workers: int, steps: int, folder: Path, output: Path) -> None:
+def train(workers: int, steps: int, folder: Path, output: Path) -> None:
     """What `lens train --workers N --resume` does, without MLflow."""
+    config = load_config("demo", settings(steps))
+    if workers == 0:
+        return train_here(config, folder, output)
     from lens_core.distributed.train import train_with_ray
     from lens_core.distributed.workers import Workers
     from lens_core.training.checkpoint import last_checkpoint
 
-    config, count, last = load_config("demo", settings(steps)), Workers(workers, workers), last_checkpoint(output)
+    count, last = Workers(workers, workers), last_checkpoint(output)
     problems, method = read_problems(folder / DATA / TRAIN_FILE), config.methods[METHOD]
     train_with_ray(problems, folder / BASE, config.train, method, output, lambda *_: None, count, last)
 
 
 class Training:
-    """`train_on_ray` in a process of its own, on this process's cluster."""
+    """`train` in a process of its own; with workers, on this process's cluster."""
 
     def __init__(self, workers: int, steps: int, folder: Path, output: Path) -> None:
         import ray
 
-        self._output, self._started_ns = output, time.time_ns()
-        call = f"train_on_ray({workers}, {steps}, Path({str(folder)!r}), Path({str(output)!r}))"
+        self._on_ray, self._output, self._started_ns = workers > 0, output, time.time_ns()
+        call = f"train({workers}, {steps}, Path({str(folder)!r}), Path({str(output)!r}))"
         self._process = subprocess.Popen(
-            [sys.executable, "-c", f"from pathlib import Path; from benchmarks.ray import train_on_ray; {call}"],
+            [sys.executable, "-c", f"from pathlib import Path; from benchmarks.ray import train; {call}"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env={**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address},
@@ -83,14 +87,32 @@ class Training:
 
     def reach(self, step: int) -> float:
         """Seconds from its start until it has come as far as `step`."""
+        path, seen_ns = self._output / METRICS_FILE, self._started_ns
         while True:
-            metrics = read_metrics(self._output)
-            new = bool(metrics) and (self._output / METRICS_FILE).stat().st_mtime_ns > self._started_ns
-            if new and metrics[-1]["step"] >= step:
-                return (time.time_ns() - self._started_ns) / 1e9
+            written_ns = path.stat().st_mtime_ns if path.exists() else 0
+            if written_ns > seen_ns:  # not read more often than that: the training has both cores
+                seen_ns = written_ns
+                metrics = read_metrics(self._output)
+                if metrics and metrics[-1]["step"] >= step:
+                    return (written_ns - self._started_ns) / 1e9
             if self._process.poll() is not None:
-                raise SystemExit(f"a training on Ray ended by itself with exit code {self._process.returncode}")
+                raise SystemExit(f"a training of the benchmark ended by itself, exit code {self._process.returncode}")
             time.sleep(0.02)
+
+    def pause(self) -> None:
+        for process in self._trainers():
+            process.suspend()
+
+    def resume(self) -> None:
+        for process in self._trainers():
+            process.resume()
+
+    def _trainers(self) -> list[psutil.Process]:
+        """The processes that train: this one, or Ray's workers."""
+        if not self._on_ray:
+            return [psutil.Process(self._process.pid)]
+        everything = psutil.process_iter(["cmdline"])
+        return [each for each in everything if "".join(each.info["cmdline"] or "").startswith("ray::RayTrainWorker")]
 
     def kill(self) -> None:
         """With -9; Ray ends the workers of a driver that is gone."""
@@ -103,36 +125,60 @@ def step_seconds(folder: Path) -> dict[int, float]:
     return {int(step["step"]): step["elapsed_s"] - last["elapsed_s"] for last, step in pairwise(read_metrics(folder))}
 
 
+def take_turns(trainings: Sequence[Training], at: int, end: int) -> set[int]:
+    """Two trainings that are paused after step `at` go on to `end`, one after the other for a few steps each.
+
+    A machine whose speed changes so changes it for both.
+
+    Returns:
+        The steps that a pause has cut in two.
+    """
+    cut = set()
+    while at < end:
+        cut.add(at + 1)
+        at = min(at + TURN, end)
+        for training in trainings:
+            training.resume()
+            training.reach(at)
+            training.pause()
+    return cut
+
+
 def measure_steps(rounds: int, steps: int, folder: Path) -> tuple[dict[str, list[float]], list[float]]:
-    """Seconds of a step on Ray / those of the same step in this process, by number of workers; and all recoveries.
+    """Seconds of a step on Ray / those of the same step in a process alone, by number of workers; and all recoveries.
 
     In a round, a training on two workers is killed after `steps` steps and goes on with one worker until it has made
-    twice as many, and one in this process makes them all. Who begins, changes from round to round.
+    twice as many. One in a process alone makes them all, in turns with it. Who begins, changes from round to round.
     """
-    config, last = load_config("demo", settings(2 * steps)), steps // CHECKPOINT_EVERY * CHECKPOINT_EVERY
+    config = load_config("demo", settings(2 * steps))
     stages.prepare(config, folder / DATA)
     stages.base(config, folder / BASE)
     ratios: dict[str, list[float]] = {"1 worker": [], "2 workers": []}
     recoveries = []
     for round_ in range(rounds):
-        output, here = folder / f"ray-{round_}", folder / f"here-{round_}"
-        if round_ % 2:
-            train_here(config, folder, here)
-        first = Training(2, 2 * steps, folder, output)
-        import_module("lens_core.training.run")  # while it starts
-        first.reach(steps)
-        first.kill()
-        two = step_seconds(output)
-        second = Training(1, 2 * steps, folder, output)
-        recoveries.append(second.reach(last + 1))
-        second.reach(2 * steps)
-        second.kill()
-        one = step_seconds(output)
-        if not round_ % 2:
-            train_here(config, folder, here)
-        alone = step_seconds(here)
-        ratios["2 workers"] += [two[step] / alone[step] for step in range(WARM_UP + 1, steps + 1)]
-        ratios["1 worker"] += [one[step] / alone[step] for step in range(last + WARM_UP + 1, 2 * steps + 1)]
+        output, output_alone = folder / f"ray-{round_}", folder / f"alone-{round_}"
+        order = -1 if round_ % 2 else 1
+        two = Training(2, 2 * steps, folder, output)
+        alone = Training(0, 2 * steps, folder, output_alone)  # it is up long before the other, and waits
+        alone.reach(1)
+        alone.pause()
+        two.reach(1)
+        two.pause()
+        cut = take_turns([two, alone][::order], 1, steps)
+        seconds = step_seconds(output)
+        two.resume()  # Ray's workers are to end as they do when they run
+        two.kill()
+        one = Training(1, 2 * steps, folder, output)
+        recoveries.append(one.reach(steps + 1))
+        one.pause()
+        cut |= {steps + 1} | take_turns([alone, one][::order], steps + 1, 2 * steps)
+        one.kill()
+        alone.kill()
+        seconds |= {step: value for step, value in step_seconds(output).items() if step > steps}
+        of_alone = step_seconds(output_alone)
+        counted = set(range(WARM_UP + 1, 2 * steps + 1)) - cut - {steps + 2}
+        for step in sorted(counted):
+            ratios["2 workers" if step <= steps else "1 worker"].append(seconds[step] / of_alone[step])
     return ratios, recoveries
 
 
@@ -169,13 +215,13 @@ def print_rows(rows: Sequence[tuple[str, str]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="trainings of each kind, and kills")
-    parser.add_argument("--steps", type=int, default=16, help="of each training before it is killed")
+    parser.add_argument("--steps", type=int, default=16, help="of each training before it is killed, a multiple of 4")
     parser.add_argument("--trials", type=int, default=6, help="of the sweep")
-    parser.add_argument("--quick", action="store_true", help="1 round of 6 steps, 2 trials")
+    parser.add_argument("--quick", action="store_true", help="1 round of 4 steps, 2 trials")
     arguments = parser.parse_args()
     rounds, steps, trials = arguments.rounds, arguments.steps, arguments.trials
     if arguments.quick:
-        rounds, steps, trials = 1, 6, 2
+        rounds, steps, trials = 1, 4, 2
     import ray
     from transformers.utils.logging import disable_progress_bar
 
@@ -183,7 +229,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="lens-ray-") as temporary:
         ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         ratios, recoveries = measure_steps(rounds, steps, Path(temporary))
-        sweep_ratio, startup_s = measure_sweep(trials, max(4, steps), Path(temporary) / "sweep")
+        sweep_ratio, startup_s = measure_sweep(trials, steps, Path(temporary) / "sweep")
     figures = {
         "overhead_per_step": statistics.median(ratios["1 worker"]) - 1,
         "scaling_2_workers": 1 / statistics.median(ratios["2 workers"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ def train(task: Task) -> None:
     """Train with the other workers, from the checkpoint that Ray last heard of where this is a restart."""
     import ray.train
 
+    if ray.train.get_context().get_world_size() == 1 and not task.config.fsdp:
+        # Accelerate goes by it, and would wrap the policy for an exchange of gradients: some per cent of a small step.
+        os.environ.pop("LOCAL_RANK", None)
     checkpoint = ray.train.get_checkpoint()
     train_policy(
         task.problems,
