@@ -468,7 +468,7 @@ def main() -> None:
         _complain(str(error))
         sys.exit(error.exit_code)
     if code == _INTERRUPTED:
-        typer.echo("lens: interrupted; finished steps are kept, and the same command goes on from them", err=True)
+        _complain("interrupted; finished steps are kept, and the same command goes on from them")
     sys.exit(code)
 
 

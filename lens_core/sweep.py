@@ -78,7 +78,7 @@ def _conclude(config: RunConfig, output: Path, trials: Sequence[Trial], run: Sta
     """Write down what the trials say together."""
     from lens_core.report.sweep import render_sweep
 
-    assert config.sweep is not None
+    sweep = config.required_sweep()
     ended = [trial for trial in trials if not math.isnan(trial.value) and trial.status != "failed"]
     if not ended:
         cause = next((trial.error for trial in trials if trial.error), "no trial reported a result")
@@ -88,14 +88,14 @@ def _conclude(config: RunConfig, output: Path, trials: Sequence[Trial], run: Sta
     found = {
         "name": config.name,
         "target": _target(config),
-        "method": config.sweep.method,
+        "method": sweep.method,
         "best": best.id,
         "trials": [asdict(trial) | {"value": None if math.isnan(trial.value) else trial.value} for trial in trials],
     }
     (output / SWEEP_FILE).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     render_sweep(found, (output / BEST_FILE).read_text(encoding="utf-8"), output / stages.REPORT_FILE)
     if run is not None:
-        run.metrics({f"best/pass_at_{config.sweep.k}": best.value})
+        run.metrics({f"best/pass_at_{sweep.k}": best.value})
         for name in (SWEEP_FILE, BEST_FILE, stages.REPORT_FILE):
             run.artifact(output / name)
         run.artifact(output / "plots", "plots")
@@ -211,20 +211,19 @@ def shown(value: Any) -> str:
 
 
 def _target(config: RunConfig) -> str:
-    assert config.sweep is not None
-    return f"Pass@{config.sweep.k}"
+    return f"Pass@{config.required_sweep().k}"
 
 
 def _count(config: RunConfig) -> int:
     """Trials of the whole sweep."""
-    assert config.sweep is not None
+    sweep = config.required_sweep()
     lists = [
         len(values)
-        for distribution in config.sweep.space.values()
+        for distribution in sweep.space.values()
         for name, values in distribution.items()
-        if config.sweep.search == "grid" or name == "grid_search"
+        if sweep.search == "grid" or name == "grid_search"
     ]
-    return math.prod(lists) * (1 if config.sweep.search == "grid" else config.sweep.trials)
+    return math.prod(lists) * (1 if sweep.search == "grid" else sweep.trials)
 
 
 def _write_best(config: RunConfig, best: Trial, path: Path) -> None:

@@ -36,9 +36,9 @@ def run_trial(config: RunConfig, values: dict[str, Any], data: Path, base: Path,
     """
     from ray import tune
 
-    assert config.sweep is not None
+    sweep = config.required_sweep()
     trial = trials / tune.get_context().get_trial_id()
-    population = config.sweep.scheduler == "pbt"
+    population = sweep.scheduler == "pbt"
     # Of this trial before a pause, or of the one whose place it takes.
     given = tune.get_checkpoint()
     start = None if given is None else Path(given.path)
@@ -49,13 +49,13 @@ def run_trial(config: RunConfig, values: dict[str, Any], data: Path, base: Path,
     if ended:
         return
     try:
-        saving = {"train.checkpoint_every": config.sweep.validate_every} if population else {}
+        saving = {"train.checkpoint_every": sweep.validate_every} if population else {}
         tuned = config.with_values({**values, **saving})
         train_policy(
             read_problems(data / TRAIN_FILE),
             base,
-            tuned.train_for(config.sweep.method),
-            tuned.methods[config.sweep.method],
+            tuned.train_for(sweep.method),
+            tuned.methods[sweep.method],
             trial / POLICY,
             lambda step, metrics: None,
             resume_from=last_checkpoint(trial / POLICY) if start is None else start,
@@ -73,10 +73,10 @@ class Validation(TrainerCallback):
     """Measures Pass@k on held-out problems every so many steps, with the same draws every time and for every trial."""
 
     def __init__(self, config: RunConfig, problems: list[Problem], trial: Path) -> None:
-        assert config.sweep is not None
+        sweep = config.required_sweep()
         self._evaluation = config.evaluation
-        self._k, self._every = config.sweep.k, config.sweep.validate_every
-        self._with_checkpoint = config.sweep.scheduler == "pbt"
+        self._k, self._every = sweep.k, sweep.validate_every
+        self._with_checkpoint = sweep.scheduler == "pbt"
         self._untold: dict[str, float] | None = None
         self._problems = problems
         self._trial = trial

@@ -52,8 +52,7 @@ def search(config: RunConfig, data: Path, base: Path, output: Path, on_trial: On
     Raises:
         LensError: if no cluster is reached.
     """
-    assert config.sweep is not None
-    sweep = config.sweep
+    sweep = config.required_sweep()
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's own tables, at whatever verbosity
     with cluster():
         from ray import tune
@@ -194,17 +193,17 @@ def _scheduler(config: RunConfig) -> Any:
     """What stops trials, after an eighth of their budget at the earliest: in tokens where it is, else in steps."""
     from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule
 
-    assert config.sweep is not None
-    train = config.train_for(config.sweep.method)
+    sweep = config.required_sweep()
+    train = config.train_for(sweep.method)
     unit, budget = ("step", train.steps) if train.max_tokens is None else ("tokens", train.max_tokens)
     first = max(1, budget // 8)
-    if config.sweep.scheduler == "asha":
+    if sweep.scheduler == "asha":
         # Milestones are 1/8 and 3/8; beyond the budget a trial ends by itself, which tells it from a pruned one.
         return ASHAScheduler(time_attr=unit, max_t=2 * budget, grace_period=first, reduction_factor=3)
-    if config.sweep.scheduler == "median":
+    if sweep.scheduler == "median":
         return MedianStoppingRule(time_attr=unit, grace_period=first)
-    if config.sweep.scheduler == "pbt":
-        return _population(config.sweep)
+    if sweep.scheduler == "pbt":
+        return _population(sweep)
     return FIFOScheduler()
 
 

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
 
 import pytest
 import yaml
@@ -23,7 +22,6 @@ pytestmark = pytest.mark.kube
 LENS = Path(sys.executable).with_name("lens")
 OWNED = "rayjobs.ray.io,rayclusters.ray.io,jobs,pods"
 SLEEPS = "import time; print('it has begun', flush=True); time.sleep(900)"
-Launcher = Callable[[str], "subprocess.Popen[str]"]
 
 
 class Launched:
@@ -31,22 +29,15 @@ class Launched:
 
     def __init__(self, folder: Path, code: str) -> None:
         self.run = f"kube-test-{time.time_ns()}"
-        self._out: IO[str] = (folder / "out").open("w+")
-        command = [
-            "k8s",
-            "launch",
-            f"--cluster={folder / 'cluster.yaml'}",
-            f"--run={self.run}",
-            "--",
-            "python",
-            "-c",
-            code,
-        ]
-        self.process = subprocess.Popen([LENS, *command], stdout=self._out, stderr=subprocess.STDOUT)
+        self._out = folder / "out"
+        options = [f"--cluster={folder / 'cluster.yaml'}", f"--run={self.run}"]
+        command = [LENS, "k8s", "launch", *options, "--", "python", "-c", code]
+        with self._out.open("w") as out:
+            self.process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
 
     @property
     def output(self) -> str:
-        return Path(self._out.name).read_text()
+        return self._out.read_text()
 
     def ends(self) -> int:
         return self.process.wait(300)
