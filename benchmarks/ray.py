@@ -38,8 +38,6 @@ from lens_core.config import RunConfig, load_config
 from lens_core.data.prepare import TRAIN_FILE, VALIDATION_FILE, read_problems
 from lens_core.training.metrics_file import METRICS_FILE, read_metrics
 
-WARM_UP = 2
-"""Steps of each process that are not counted."""
 METHOD, ALPHA = "lens", "methods.lens.alpha"
 CHECKPOINT_EVERY, TURN = 4, 4
 DATA, BASE = "data", "base"
@@ -85,8 +83,8 @@ class Training:
             env={**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address},
         )
 
-    def reach(self, step: int) -> float:
-        """Seconds from its start until it has come as far as `step`."""
+    def reach(self, step: int) -> None:
+        """Wait until it has come as far as `step`."""
         path, seen_ns = self._output / METRICS_FILE, self._started_ns
         while True:
             written_ns = path.stat().st_mtime_ns if path.exists() else 0
@@ -94,7 +92,7 @@ class Training:
                 seen_ns = written_ns
                 metrics = read_metrics(self._output)
                 if metrics and metrics[-1]["step"] >= step:
-                    return (written_ns - self._started_ns) / 1e9
+                    return
             if self._process.poll() is not None:
                 raise SystemExit(f"a training of the benchmark ended by itself, exit code {self._process.returncode}")
             time.sleep(0.02)
@@ -108,16 +106,19 @@ class Training:
             process.resume()
 
     def _trainers(self) -> list[psutil.Process]:
-        """The processes that train: this one, or Ray's workers."""
+        """The processes that train: its own, or Ray's workers."""
         if not self._on_ray:
             return [psutil.Process(self._process.pid)]
         everything = psutil.process_iter(["cmdline"])
         return [each for each in everything if "".join(each.info["cmdline"] or "").startswith("ray::RayTrainWorker")]
 
     def kill(self) -> None:
-        """With -9; Ray ends the workers of a driver that is gone."""
+        """With -9; Ray ends the workers of a driver that is gone, and until then they would write on."""
+        trainers = self._trainers()
+        self.resume()
         self._process.kill()
         self._process.wait()
+        psutil.wait_procs(trainers)
 
 
 def step_seconds(folder: Path) -> dict[int, float]:
@@ -165,20 +166,21 @@ def measure_steps(rounds: int, steps: int, folder: Path) -> tuple[dict[str, list
         two.reach(1)
         two.pause()
         cut = take_turns([two, alone][::order], 1, steps)
-        seconds = step_seconds(output)
-        two.resume()  # Ray's workers are to end as they do when they run
+        two.resume()
+        two.reach(steps + 1)  # the checkpoint of the step before is whole then
+        began = time.monotonic()
         two.kill()
         one = Training(1, 2 * steps, folder, output)
-        recoveries.append(one.reach(steps + 1))
+        one.reach(steps + 1)
+        recoveries.append(time.monotonic() - began)
         one.pause()
-        cut |= {steps + 1} | take_turns([alone, one][::order], steps + 1, 2 * steps)
+        cut |= take_turns([alone, one][::order], steps + 1, 2 * steps)
         one.kill()
         alone.kill()
-        seconds |= {step: value for step, value in step_seconds(output).items() if step > steps}
         of_alone = step_seconds(output_alone)
-        counted = set(range(WARM_UP + 1, 2 * steps + 1)) - cut - {steps + 2}
-        for step in sorted(counted):
-            ratios["2 workers" if step <= steps else "1 worker"].append(seconds[step] / of_alone[step])
+        for step, seconds in step_seconds(output).items():
+            if step not in cut | {steps + 1}:  # the first of a process begins nowhere in the file
+                ratios["2 workers" if step <= steps else "1 worker"].append(seconds / of_alone[step])
     return ratios, recoveries
 
 
