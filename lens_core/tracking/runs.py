@@ -73,17 +73,21 @@ class StageRun:
         for start in range(0, len(flat), 100):  # the server takes at most 100 at once
             self.client.log_batch(self.run_id, params=flat[start : start + 100])
 
-    def metrics(self, values: Mapping[str, float], step: int = 0, model: str | None = None) -> None:
+    def metrics(
+        self, values: Mapping[str, float], step: int = 0, model: str | None = None, *, at_s: float | None = None
+    ) -> None:
         """Log the finite numbers; NaN says that there was nothing to measure, and MLflow's stores distort it.
 
         Args:
             model: id of the logged model that the numbers are about.
+            at_s: when they were measured, in seconds since 1970; None: now. The same numbers with the same time are
+                logged once, however often they are sent.
         """
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
+        at_ms = int((time.time() if at_s is None else at_s) * 1000)
         finite = [
-            Metric(key, value, now, step, model_id=model) for key, value in values.items() if math.isfinite(value)
+            Metric(key, value, at_ms, step, model_id=model) for key, value in values.items() if math.isfinite(value)
         ]
         self.client.log_batch(self.run_id, metrics=finite)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -16,7 +17,7 @@ logger = logging.getLogger(__name__)
 class TakesMetrics(Protocol):
     """A run."""
 
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None: ...
+    def metrics(self, values: Mapping[str, float], step: int = 0, *, at_s: float) -> None: ...
 
 
 class MetricsSender:
@@ -28,13 +29,13 @@ class MetricsSender:
 
     def __init__(self, run: TakesMetrics) -> None:
         self._run = run
-        self._queue: queue.SimpleQueue[tuple[int, dict[str, float]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[float, int, dict[str, float]] | None] = queue.SimpleQueue()
         self._give_up = threading.Event()
         self._thread = threading.Thread(target=self._send_all, name="mlflow-metrics", daemon=True)
         self._thread.start()
 
     def put(self, step: int, values: Mapping[str, float]) -> None:
-        self._queue.put((step, dict(values)))
+        self._queue.put((time.time(), step, dict(values)))
 
     def close(self, patience_s: float = 60.0) -> None:
         """Wait until everything has arrived, or `patience_s` have passed.
@@ -61,8 +62,9 @@ class MetricsSender:
             before_sleep=tenacity.before_sleep_log(logger, logging.WARNING),
         )
         while (item := self._queue.get()) is not None:
-            step, values = item
+            at_s, step, values = item
             try:
-                retrying(self._run.metrics, values, step)
+                # The same time at every try: a server whose answer was lost has the point, and takes it for that one.
+                retrying(self._run.metrics, values, step, at_s=at_s)
             except tenacity.RetryError:  # given up: `close` has said so
                 return

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -82,6 +82,23 @@ def test_metrics_arrive_in_order_once_the_server_is_back(server: Server) -> None
     history = run.client.get_metric_history(run.run_id, "loss")
     assert [(point.step, point.value) for point in history] == [(1, 0.1), (2, 0.2), (3, 0.3), (4, 0.4)]
     assert last_step(run) == 4
+
+
+def test_metrics_whose_answer_was_lost_are_there_once(server: Server) -> None:
+    run, lost = new_run(server), []
+
+    class AnswerLost:
+        def metrics(self, values: Mapping[str, float], step: int = 0, *, at_s: float) -> None:
+            run.metrics(values, step, at_s=at_s)
+            if not lost:
+                lost.append(step)
+                raise ConnectionError
+
+    sender = MetricsSender(AnswerLost())
+    sender.put(1, {"loss": 0.1})
+    sender.close()
+    assert lost == [1]
+    assert [point.value for point in run.client.get_metric_history(run.run_id, "loss")] == [0.1]
 
 
 def test_server_that_stays_away_is_named_in_the_end_with_the_remedy(server: Server) -> None:
