@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from importlib import metadata
 from itertools import pairwise
@@ -37,6 +38,7 @@ from lens_core import stages
 from lens_core.config import RunConfig, load_config
 from lens_core.data.prepare import TRAIN_FILE, VALIDATION_FILE, read_problems
 from lens_core.training.metrics_file import METRICS_FILE, read_metrics
+from lens_core.training.spec import TrainingSpec
 
 METHOD, ALPHA = "lens", "methods.lens.alpha"
 CHECKPOINT_EVERY, TURN = 4, 4
@@ -50,8 +52,12 @@ def settings(steps: int) -> list[str]:
 def train_here(config: RunConfig, folder: Path, output: Path) -> None:
     from lens_core.training.run import train_policy
 
-    problems, method = read_problems(folder / DATA / TRAIN_FILE), config.methods[METHOD]
-    train_policy(problems, folder / BASE, config.train, method, output, lambda *_: None)
+    train_policy(training_of(config, folder, output))
+
+
+def training_of(config: RunConfig, folder: Path, output: Path) -> TrainingSpec:
+    problems = read_problems(folder / DATA / TRAIN_FILE)
+    return TrainingSpec(problems, folder / BASE, config.train, config.methods[METHOD], output)
 
 
 def train(workers: int, steps: int, folder: Path, output: Path) -> None:
@@ -59,13 +65,12 @@ def train(workers: int, steps: int, folder: Path, output: Path) -> None:
     config = load_config("demo", settings(steps))
     if workers == 0:
         return train_here(config, folder, output)
-    from lens_core.distributed.train import train_with_ray
-    from lens_core.distributed.workers import Workers
+    from lens_core.distributed.count import Workers
+    from lens_core.distributed.train import OnRay, train_with_ray
     from lens_core.training.checkpoint import last_checkpoint
 
-    count, last = Workers(workers, workers), last_checkpoint(output)
-    problems, method = read_problems(folder / DATA / TRAIN_FILE), config.methods[METHOD]
-    train_with_ray(problems, folder / BASE, config.train, method, output, lambda *_: None, count, last)
+    training = replace(training_of(config, folder, output), resume_from=last_checkpoint(output))
+    train_with_ray(training, lambda *_: None, OnRay(Workers(workers, workers)))
 
 
 class Training:
@@ -186,9 +191,9 @@ def measure_steps(rounds: int, steps: int, folder: Path) -> tuple[dict[str, list
 
 def measure_sweep(trials: int, steps: int, folder: Path) -> tuple[float, float]:
     """`(sweep_ratio, sweep_startup_s)`."""
-    from lens_core.distributed.tune import TRIALS_FOLDER
+    from lens_core.distributed.trials import TRIALS_FOLDER
     from lens_core.evaluation.evaluate import evaluate_policy
-    from lens_core.sweep import SWEEP_FILE, sweep
+    from lens_core.stages.sweep import SWEEP_FILE, sweep
 
     alphas = [2.0**index for index in range(trials)]
     grid = [f"sweep.space={{{ALPHA}: {{choice: {alphas}}}}}", "sweep.search=grid", "sweep.scheduler=none"]

@@ -43,7 +43,7 @@ from lens_core.config import SHIPPED_BASE, EconomyConfig, load_config
 from lens_core.data.ladder import ladder
 from lens_core.objective import LensConfig
 from lens_core.rollout.engine import format_prompt, load_policy
-from lens_core.training.base import BaseConfig, character_tokenizer, new_policy
+from lens_core.training.ladder_base import BaseConfig, character_tokenizer, new_policy
 from lens_core.training.run import grpo_config
 from lens_core.training.trainer import LensTrainer
 from lens_core.verify.reward import math_reward

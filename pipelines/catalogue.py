@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from components.image import IMAGE
+from lens_components.image import IMAGE
 from lens_core.config import RunConfig
 from lens_core.errors import LensError
 from lens_core.kube.settings import ClusterConfig
-from pipelines import evaluate_pipeline, lens_pipeline, sweep_pipeline
-from pipelines.cluster import Site, needs_of
+from lens_pipelines import evaluate_pipeline, lens_pipeline, sweep_pipeline
+from lens_pipelines.site import Site, needs_of
 
 _BUILDERS = {
     "lens": lens_pipeline.build,
@@ -69,9 +70,9 @@ def run_name(config: RunConfig, pipeline: str = "lens") -> str:
     it was, and a changed one starts afresh.
     """
     fingerprint = hashlib.sha256(config.digest().encode())
-    root = Path(__file__).resolve().parent.parent
-    for package in ("components", "lens_core", "pipelines"):
-        for source in sorted((root / package).rglob("*")):
+    for package in ("lens_components", "lens_core", "lens_pipelines"):
+        folder = Path(next(iter(import_module(package).__path__)))
+        for source in sorted(folder.rglob("*")):
             if source.suffix in {".py", ".yaml", ".j2", ".safetensors"}:
                 fingerprint.update(source.read_bytes())
     kind = "" if pipeline == "lens" else f"-{pipeline}"

@@ -4,9 +4,9 @@ from typing import Any, NamedTuple
 
 from kfp import dsl
 
-from components.base_policy.component import base_policy
-from components.prepare_data.component import prepare_data
-from pipelines.cluster import Needs, Site
+from lens_components.base_policy.component import base_policy
+from lens_components.prepare_data.component import prepare_data
+from lens_pipelines.site import Needs, Site
 
 
 class Outputs(NamedTuple):

@@ -4,11 +4,11 @@ from typing import Any, NamedTuple
 
 from kfp import dsl
 
-from components.base_policy.component import base_policy
-from components.compare.component import compare
-from components.prepare_data.component import prepare_data
-from components.register.component import register
-from pipelines.cluster import Needs, Site
+from lens_components.base_policy.component import base_policy
+from lens_components.compare.component import compare
+from lens_components.prepare_data.component import prepare_data
+from lens_components.register.component import register
+from lens_pipelines.site import Needs, Site
 
 
 class Outputs(NamedTuple):

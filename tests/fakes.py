@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import Qwen2ForCausalLM
 
 from lens_core import baselines
-from lens_core.training.base import BaseConfig, character_tokenizer, new_policy
+from lens_core.training.ladder_base import BaseConfig, character_tokenizer, new_policy
 
 TINY = BaseConfig(hidden_size=16, intermediate_size=32, layers=2, heads=2)
 

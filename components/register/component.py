@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.image import IMAGE
+from lens_components.image import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -27,14 +27,14 @@ def register(
         Path(card.path).write_text("Not registered: the pipeline was given no name to register a policy under.\n")
         return
 
-    from lens_core import registration as registry
     from lens_core.config import RunConfig
     from lens_core.progress import print_marked
-    from lens_core.tracking import Weights, tracking_for
+    from lens_core.stages.registration import register_best
+    from lens_core.tracking import MODEL_CARD_FILE, Weights, tracking_for
 
     settings, tracking = RunConfig.model_validate_json(config), tracking_for(tracking_uri, run)
     trained = [Path(policy.path) for policy in policies]
     evaluated = [Path(evaluation.path) for evaluation in evaluations]
     weights: Weights = "upload" if upload_weights else "reference"
-    registry.register_best(settings, trained, evaluated, output, tracking, registered_model, weights, print_marked)
-    shutil.copyfile(output / registry.CARD_FILE, card.path)
+    register_best(settings, trained, evaluated, output, tracking, registered_model, weights, print_marked)
+    shutil.copyfile(output / MODEL_CARD_FILE, card.path)

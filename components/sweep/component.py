@@ -2,8 +2,8 @@
 
 from kfp import dsl
 
-from components.image import IMAGE
-from components.rayjob import PASSED_ON
+from lens_components.image import IMAGE
+from lens_components.rayjob import PASSED_ON
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -21,15 +21,16 @@ def sweep(
     from pathlib import Path
 
     from lens_core import stages
-    from lens_core import sweep as sweeps
     from lens_core.config import RunConfig
     from lens_core.progress import print_marked
+    from lens_core.stages.sweep import best_over_seeds
+    from lens_core.stages.sweep import sweep as run_sweep
     from lens_core.tracking import tracking_for
 
     settings, output = RunConfig.model_validate_json(config), Path(trials.path)
-    sweeps.sweep(settings, output, tracking_for(tracking_uri, run), print_marked, Path(data.path))
+    run_sweep(settings, output, tracking_for(tracking_uri, run), print_marked, Path(data.path))
     shutil.copyfile(output / stages.REPORT_FILE, report.path)
-    return sweeps.best_over_seeds(output, [int(seed) for seed in seeds]).model_dump_json()  # KFP's numbers are floats
+    return best_over_seeds(output, [int(seed) for seed in seeds]).model_dump_json()  # KFP's numbers are floats
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False, task_config_passthroughs=PASSED_ON)
@@ -53,10 +54,11 @@ def sweep_as_rayjob(
     import shutil
     from pathlib import Path
 
-    from lens_core import remote, stages
-    from lens_core import sweep as sweeps
+    from lens_core import stages
     from lens_core.config import RunConfig
     from lens_core.kube.settings import ClusterConfig
+    from lens_core.stages import remote
+    from lens_core.stages.sweep import best_over_seeds
     from lens_core.tracking import tracking_for
 
     settings, output, folder = RunConfig.model_validate_json(config), Path(trials.path), Path(shared) / run
@@ -64,4 +66,4 @@ def sweep_as_rayjob(
     tracking = tracking_for(tracking_uri, run)
     remote.sweep_as_rayjob(settings, Path(data.path), output, folder, run, where, task, tracking)
     shutil.copyfile(output / stages.REPORT_FILE, report.path)
-    return sweeps.best_over_seeds(output, [int(seed) for seed in seeds]).model_dump_json()  # KFP's numbers are floats
+    return best_over_seeds(output, [int(seed) for seed in seeds]).model_dump_json()  # KFP's numbers are floats

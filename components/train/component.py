@@ -2,8 +2,8 @@
 
 from kfp import dsl
 
-from components.image import IMAGE
-from components.rayjob import PASSED_ON
+from lens_components.image import IMAGE
+from lens_components.rayjob import PASSED_ON
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -23,9 +23,10 @@ def train(
     """
     from pathlib import Path
 
-    from lens_core import remote, stages
+    from lens_core import stages
     from lens_core.config import RunConfig
     from lens_core.progress import print_marked
+    from lens_core.stages import remote
     from lens_core.tracking import tracking_for
 
     settings = RunConfig.model_validate_json(config)
@@ -57,9 +58,9 @@ def train_as_rayjob(
     import dataclasses
     from pathlib import Path
 
-    from lens_core import remote
     from lens_core.config import RunConfig
     from lens_core.kube.settings import ClusterConfig
+    from lens_core.stages import remote
     from lens_core.tracking import tracking_for
 
     settings = RunConfig.model_validate_json(config)

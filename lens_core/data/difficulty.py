@@ -11,8 +11,7 @@ from lens_core.data.decontaminate import identity, tokens
 from lens_core.data.layouts import RowError
 from lens_core.data.tables import rows_of
 from lens_core.errors import LensError
-
-ROLLOUTS_FILE = "rollouts.jsonl"
+from lens_core.files import ROLLOUTS_FILE
 
 
 def read_pass_rates(config: PassRateConfig) -> dict[bytes, float]:

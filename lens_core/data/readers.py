@@ -10,13 +10,12 @@ from typing import Any, NoReturn, Protocol
 
 from pydantic import ValidationError
 
-from lens_core.config import SourceConfig
+from lens_core.config import SourceConfig, describe
 from lens_core.data.ladder import ladder
 from lens_core.data.layouts import LAYOUTS, LeftOutError, RowError, answer_text, fields, level_number, required
 from lens_core.data.problem import Problem
 from lens_core.data.tables import rows_of
 from lens_core.errors import LensError
-from lens_core.sections import describe
 
 
 @dataclass(frozen=True)

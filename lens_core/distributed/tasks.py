@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from lens_core.distributed.cluster import cluster
+from lens_core.distributed.ray_cluster import ray_cluster
 from lens_core.errors import first_line
 
 
@@ -22,7 +22,7 @@ def run_tasks(
     """
     if not tasks:
         return
-    with cluster():
+    with ray_cluster():
         import ray
 
         remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(function)

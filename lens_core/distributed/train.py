@@ -9,52 +9,47 @@ queue to the process that called.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lens_core.config import Method, PromptConfig, TrainConfig
-from lens_core.data.problem import Problem
-from lens_core.distributed.cluster import cluster
-from lens_core.distributed.rollouts import RolloutWorkers, gpus_each, rollout_workers
+from lens_core.config import TrainConfig
+from lens_core.distributed.count import Workers
+from lens_core.distributed.ray_cluster import ray_cluster
+from lens_core.distributed.rollout_actors import gpus_each, rollout_workers
+from lens_core.distributed.task import WorkerTask
 from lens_core.distributed.validation import Validation, validate
-from lens_core.distributed.workers import Workers
 from lens_core.errors import LensError, first_line
+from lens_core.training.spec import OnStep, TrainingSpec
 
 if TYPE_CHECKING:
     from ray.train.torch import TorchTrainer
 
-    from lens_core.training.run import OnStep
+
+@dataclass(frozen=True)
+class OnRay:
+    """How a training runs on Ray, and who is told of it."""
+
+    workers: Workers
+    """At least one. Gradients are averaged with gloo on CPUs and NCCL on GPUs."""
+    validation: Validation | None = None
+    """What each checkpoint is to be tried on while the training goes on; None: nothing."""
+    on_validation: OnStep = lambda step, metrics: None
+    """Called with the checkpoint's step and `{"validation/pass_at_1": 0.31, ...}`."""
 
 
-def train_with_ray(
-    problems: Sequence[Problem],
-    base: Path,
-    config: TrainConfig,
-    method: Method,
-    output: Path,
-    on_step: OnStep,
-    workers: Workers,
-    resume_from: Path | None = None,
-    run_state: Mapping[str, str] | None = None,
-    validation: Validation | None = None,
-    on_validation: OnStep = lambda step, metrics: None,
-) -> Path:
-    """`train_policy` on Ray workers: the same arguments, the same files, the same metrics.
-
-    Args:
-        workers: at least one. Gradients are averaged with gloo on CPUs and NCCL on GPUs.
-        validation: what each checkpoint is to be tried on while the training goes on; None: nothing.
-        on_validation: called with the checkpoint's step and `{"validation/pass_at_1": 0.31, ...}`.
+def train_with_ray(training: TrainingSpec, on_step: OnStep, on_ray: OnRay) -> Path:
+    """`train_policy` on Ray workers: the same training, the same files, the same metrics.
 
     Raises:
         LensError: with the first cause, after `config.max_failures` restarts; if a step's completions do not divide
             over every number of workers that is allowed; or if no cluster is reached.
     """
+    config, workers, validation = training.config, on_ray.workers, on_ray.validation
     completions = config.prompts_per_step * config.group_size
     for ranks in range(workers.least, workers.most + 1):
         if completions % ranks:
@@ -63,62 +58,52 @@ def train_with_ray(
                 "change --workers, or train.prompts_per_step"
             )
     with ExitStack() as stack:
-        stack.enter_context(cluster(_cpus(config, workers, validation)))
+        stack.enter_context(ray_cluster(_cpus(config, workers, validation)))
         import ray
         from ray.util.queue import Queue
 
         gpus = int(ray.cluster_resources().get("GPU", 0))
-        (output / _SNAPSHOT).unlink(missing_ok=True)  # of an earlier launch: our checkpoints say where to go on
+        training = _absolute(training)
+        (training.output / _SNAPSHOT).unlink(
+            missing_ok=True
+        )  # of an earlier launch: our checkpoints say where to go on
         queue = Queue(actor_options={"num_cpus": 0})
         rollouts = None
         if config.rollouts is not None:
-            length = _longest_prompt(problems, base, config.prompt) + config.max_new_tokens
-            rollouts = stack.enter_context(rollout_workers(config.rollouts, base.absolute(), length))
-        task = Task(
-            problems=list(problems),
-            base=base.absolute(),
-            config=config,
-            method=method,
-            output=output.absolute(),
-            resume_from=None if resume_from is None else resume_from.absolute(),
-            run_state={} if run_state is None else dict(run_state),
-            rollouts=rollouts,
-            validated=validation is not None,
-            queue=queue,
-        )
+            length = _longest_prompt(training) + config.max_new_tokens
+            rollouts = stack.enter_context(rollout_workers(config.rollouts, training.base, length))
+        task = WorkerTask(training, rollouts, validation is not None, queue)
         trainer = _torch_trainer(task, workers, gpus, validation)
-        with _passed_on(queue, {"step": on_step, "validation": on_validation}):
+        with _passed_on(queue, {"step": on_step, "validation": on_ray.on_validation}):
             try:
                 trainer.fit()
             except ray.train.TrainingFailedError as error:
                 raise LensError(f"training on {workers.most} Ray workers failed: {_first_cause(error)}") from error
-    return output
+    return training.output
 
 
-@dataclass(frozen=True)
-class Task:
-    """What a worker needs to know."""
-
-    problems: list[Problem]
-    base: Path
-    config: TrainConfig
-    method: Method
-    output: Path
-    resume_from: Path | None
-    run_state: dict[str, str]
-    rollouts: RolloutWorkers | None
-    validated: bool
-    queue: Any
-    """Takes `("step" or "validation", step, metrics)`."""
+def _absolute(training: TrainingSpec) -> TrainingSpec:
+    """The same for processes with another working directory, and without what cannot travel."""
+    resume_from = None if training.resume_from is None else training.resume_from.absolute()
+    return replace(
+        training,
+        problems=list(training.problems),
+        base=training.base.absolute(),
+        output=training.output.absolute(),
+        resume_from=resume_from,
+        run_state=dict(training.run_state),
+    )
 
 
 def _train_on_worker(arguments: dict[str, Any]) -> None:
-    from lens_core.distributed.worker import train  # by a worker, and not by Ray's controller, which imports this file
+    from lens_core.distributed.train_worker import (
+        train,  # by a worker, and not by Ray's controller, which imports this file
+    )
 
     train(arguments["task"])
 
 
-def _torch_trainer(task: Task, workers: Workers, gpus: int, validation: Validation | None) -> TorchTrainer:
+def _torch_trainer(task: WorkerTask, workers: Workers, gpus: int, validation: Validation | None) -> TorchTrainer:
     from ray.train import FailureConfig, RunConfig, ScalingConfig, ValidationConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -126,7 +111,10 @@ def _torch_trainer(task: Task, workers: Workers, gpus: int, validation: Validati
     if validation is not None:
         validated_by = ValidationConfig(
             partial(validate, validation=validation, queue=task.queue),
-            ray_remote_kwargs={"num_cpus": 1, "num_gpus": 1 if _spare_gpus(task.config, workers, gpus) >= 1 else 0},
+            ray_remote_kwargs={
+                "num_cpus": 1,
+                "num_gpus": 1 if _spare_gpus(task.training.config, workers, gpus) >= 1 else 0,
+            },
         )
     return TorchTrainer(
         _train_on_worker,
@@ -138,9 +126,9 @@ def _torch_trainer(task: Task, workers: Workers, gpus: int, validation: Validati
             resources_per_worker={"CPU": _cpus_each(workers)} | ({"GPU": 1} if gpus else {}),
         ),
         run_config=RunConfig(
-            name=task.output.name,
-            storage_path=str(task.output.parent),
-            failure_config=FailureConfig(max_failures=task.config.max_failures),
+            name=task.training.output.name,
+            storage_path=str(task.training.output.parent),
+            failure_config=FailureConfig(max_failures=task.training.config.max_failures),
         ),
         validation_config=validated_by,
     )
@@ -177,11 +165,11 @@ def _spare_gpus(config: TrainConfig, workers: Workers, gpus: int) -> float:
     return gpus - workers.most - rollouts
 
 
-def _longest_prompt(problems: Sequence[Problem], base: Path, form: PromptConfig) -> int:
+def _longest_prompt(training: TrainingSpec) -> int:
     from lens_core.rollout.engine import encode_prompt, load_tokenizer
 
-    tokenizer = load_tokenizer(base)
-    return max(len(encode_prompt(problem.prompt, tokenizer, form)) for problem in problems)
+    tokenizer, form = load_tokenizer(training.base), training.config.prompt
+    return max(len(encode_prompt(problem.prompt, tokenizer, form)) for problem in training.problems)
 
 
 def _cpus_each(workers: Workers) -> int:

@@ -3,45 +3,19 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from lens_core.config import RunConfig, SweepConfig
-from lens_core.distributed.cluster import cluster
+from lens_core.distributed.ray_cluster import ray_cluster
+from lens_core.distributed.trials import ERROR_FILE, TRIALS_FOLDER, TUNE_FOLDER, OnTrial, Trial
 
-TUNE_FOLDER, TRIALS_FOLDER = "tune", "trials"
-"""Below the sweep's own: Ray Tune's state, and a folder for each trial."""
-ERROR_FILE = "error.txt"
-"""In a trial's folder: what stopped it."""
 _REPORTED = ("pass_at_k", "step", "tokens", "reward")
 
 
-@dataclass(frozen=True)
-class Trial:
-    """What is known of one trial."""
-
-    id: str
-    values: Mapping[str, Any]
-    """By key path of the configuration."""
-    status: Literal["running", "finished", "pruned", "failed"]
-    history: tuple[Mapping[str, float], ...]
-    """What it reported: `pass_at_k`, `step`, `tokens`, `reward`, each time it was validated."""
-    folder: str
-    error: str | None = None
-
-    @property
-    def value(self) -> float:
-        """Pass@k of its last report; NaN before the first."""
-        return self.history[-1]["pass_at_k"] if self.history else math.nan
-
-
-OnTrial = Callable[[Trial], None]
-"""Called with a trial as it starts, reports, and ends."""
 _on_trial: ContextVar[OnTrial] = ContextVar("on_trial")
 # Tune pickles its callbacks with its state, and what listens holds a terminal and connections.
 
@@ -54,14 +28,14 @@ def search(config: RunConfig, data: Path, base: Path, output: Path, on_trial: On
     """
     sweep = config.required_sweep()
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's own tables, at whatever verbosity
-    with cluster():
+    with ray_cluster():
         from ray import tune
 
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # errors of trials are told by us, on a line each
         trials = output.absolute() / TRIALS_FOLDER
 
         def trial(values: dict[str, Any]) -> None:
-            from lens_core.distributed.trial import run_trial
+            from lens_core.distributed.trial_worker import run_trial
 
             run_trial(config, values, data, base, trials)
 

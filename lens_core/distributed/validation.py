@@ -22,7 +22,7 @@ class Validation:
 def validate(checkpoint: Any, validation: Validation, queue: Any) -> dict[str, float]:
     """Pass@k of a checkpoint (`ray.train.Checkpoint`), also put into `queue` as `("validation", step, metrics)`."""
     from lens_core.evaluation.evaluate import evaluate_policy
-    from lens_core.passk import mean_pass_at_k
+    from lens_core.evaluation.passk import mean_pass_at_k
 
     folder = Path(checkpoint.path)
     step = int(folder.name.rpartition("-")[2])

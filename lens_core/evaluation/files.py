@@ -1,8 +1,7 @@
 """Names of the files in an evaluation's folder."""
 
-EVALUATION_FILE, ROLLOUTS_FILE, PASSK_FILE, VIEWER_FILE = (
-    "evaluation.json",
-    "rollouts.jsonl",
-    "passk.json",
-    "viewer.html",
-)
+from lens_core.files import ROLLOUTS_FILE
+
+__all__ = ["EVALUATION_FILE", "PASSK_FILE", "ROLLOUTS_FILE", "VIEWER_FILE"]
+
+EVALUATION_FILE, PASSK_FILE, VIEWER_FILE = "evaluation.json", "passk.json", "viewer.html"

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from lens_core.errors import LensError, first_line
 from lens_core.evaluation.calibration import Calibration, calibration
 from lens_core.evaluation.files import PASSK_FILE, ROLLOUTS_FILE
-from lens_core.passk import Estimate, majority_at_k, mean_over_problems, pass_at_k
+from lens_core.evaluation.passk import Estimate, majority_at_k, mean_over_problems, pass_at_k
 
 SlicedBy = Literal["level", "subject", "source"]
 SLICED_BY: tuple[SlicedBy, ...] = ("level", "subject", "source")

@@ -7,15 +7,10 @@ ends the job from within (lens_core.kube.watchdog), and `lens k8s reap` removes 
 
 from __future__ import annotations
 
-import logging
 import os
-import signal
 import socket
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from lens_core.errors import LensError
@@ -25,8 +20,7 @@ from lens_core.kube.logs import DashboardLog, Log, OnLine, PodLog
 from lens_core.kube.rayjob import DIGEST, MANAGED_BY, Job, Owner, manifest, owned_by
 from lens_core.kube.rules import check
 from lens_core.kube.status import JobState, Phase, read_state
-
-logger = logging.getLogger(__name__)
+from lens_core.signals import exiting, undisturbed
 
 OnState = Callable[[JobState], None]
 _WATCH_S = 30
@@ -35,7 +29,6 @@ _SLACK_S = 300.0
 """KubeRay enforces deadlines of its own; ours, so much later, are for the case that it does not."""
 _CLEANUP_S = 25.0
 """A pod that is terminated has 30 s."""
-_TERMINATED = 128 + signal.SIGTERM
 
 
 def pod_owner() -> Owner | None:
@@ -63,13 +56,13 @@ def launch(
     Raises:
         LensError: with the reason and the job's last lines if it fails, is stopped or deleted, breaks a rule or a
             deadline, or is another's.
-        SystemExit: 143, on SIGTERM.
+        SystemExit: 143 on SIGTERM, 129 on SIGHUP.
     """
     body = manifest(job)
     check(body)
     log = Log(on_line)
     launched = _Launched(job, body, api, log, on_state, slack_s)
-    with _terminated_by_signal():
+    with exiting():
         try:
             launched.create()
             state = launched.follow()
@@ -77,7 +70,7 @@ def launch(
                 last = log.last_lines() or state.last_line
                 raise LensError(f"RayJob {job.name} {state}" + (f"; its last lines: {last}" if last else ""))
         except BaseException:
-            with _undisturbed():
+            with undisturbed():
                 launched.remove()
             raise
     return state
@@ -246,33 +239,6 @@ class _Deadlines:
     def watch_s(self) -> int:
         """Until one of them may be over, or another launcher may have taken the job."""
         return self._watch_s
-
-
-@contextmanager
-def _terminated_by_signal() -> Iterator[None]:
-    """Inside the block SIGTERM raises SystemExit, so that what has begun is cleaned up; only in a main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Inside the block neither SIGTERM nor Ctrl-C is heard: whoever sends them wants what is being done."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 _MIN_WATCH_S = 0.5

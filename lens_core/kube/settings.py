@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import Field, field_validator, model_validator
 
+from lens_core.config import Section, override_value, parse
 from lens_core.errors import LensError
-from lens_core.sections import Section, override_value, parse
 
 Quantity = Annotated[str, Field(pattern=r"^[1-9][0-9]*(\.[0-9]+)?(m|[kMGTP]|[KMGTP]i)?$")]
 """As Kubernetes writes amounts: `500m`, `16Gi`."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from lens_core.errors import LensError
 from lens_core.kube.api import Api, ApiError
 from lens_core.kube.lease import RENEWALS, Patience
 from lens_core.kube.rayjob import COMMAND, GRACE_S, LEASE, LEASE_S
+from lens_core.signals import handled
 
 ABANDONED = 75
 """EX_TEMPFAIL: what was begun can be taken up again."""
@@ -55,12 +55,12 @@ class _Watched:
     def __init__(self, command: list[str], grace_s: float) -> None:
         self._process = subprocess.Popen(command)
         self._grace_s = grace_s
-        signal.signal(signal.SIGTERM, self._pass_on)
-
-    def _pass_on(self, *_: Any) -> None:
-        self._process.send_signal(signal.SIGTERM)
 
     def run(self, api: Api, namespace: str, name: str, lease_s: float) -> int:
+        with handled(lambda *_: self._process.terminate()):
+            return self._wait(api, namespace, name, lease_s)
+
+    def _wait(self, api: Api, namespace: str, name: str, lease_s: float) -> int:
         patience = Patience(lease_s)
         while True:
             try:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lens_core.evaluation.comparison import Comparison, PairedDifference
-from lens_core.passk import Estimate
+from lens_core.evaluation.by_problem import Comparison, PairedDifference
+from lens_core.evaluation.passk import Estimate
 from lens_core.report import plots
-from lens_core.report.html import draw, environment, percent
+from lens_core.report.run import draw, environment, percent
 from lens_core.report.study import signed
 
 _SURE = 0.05

@@ -11,9 +11,9 @@ from typing import Any
 from lens_core.data.prepare import REMOVED_FILE, TEST_FILE, TRAIN_FILE, VALIDATION_FILE, first_problems
 from lens_core.data.summary import LENGTH_STEP, LONGEST, DataSummary, Part, read_summary
 from lens_core.report import plots
-from lens_core.report.html import draw, environment
+from lens_core.report.run import draw, environment
 
-CARD_FILE = "data_card.html"
+DATA_CARD_FILE = "data_card.html"
 _EXAMPLES, _REMOVED_SHOWN, _BARS = 3, 50, 15
 _FILES = {"train": TRAIN_FILE, "test": TEST_FILE, "validation": VALIDATION_FILE}
 
@@ -45,7 +45,7 @@ def render_card(folder: Path, title: str) -> Path:
             examples=examples,
         )
     )
-    path = folder / CARD_FILE
+    path = folder / DATA_CARD_FILE
     path.write_text(page, encoding="utf-8")
     return path
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from lens_core.evaluation.passk import Estimate
 from lens_core.evaluation.records import PassKReport
-from lens_core.passk import Estimate
 
 
 def model_card(

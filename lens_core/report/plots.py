@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from lens_core.evaluation.passk import Estimate
 from lens_core.evaluation.records import PassKReport
-from lens_core.passk import Estimate
 
 Colours = Mapping[str, str]
 History = Sequence[Mapping[str, float]]

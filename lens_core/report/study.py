@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from lens_core.report import plots
-from lens_core.report.html import Plot, draw, environment, percent
+from lens_core.report.run import Plot, draw, environment, percent
 
 
 def render_study(

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter, StrMethodFormatter
 
 from lens_core.report import plots
-from lens_core.report.html import Plot, draw, environment
+from lens_core.report.run import Plot, draw, environment
 
 _FEWEST = 4
 """Trials below which importances and a response surface would be noise."""

@@ -16,7 +16,7 @@ from typing import Any
 from markupsafe import Markup
 
 from lens_core.evaluation.records import Completion, PassKReport, ProblemResult
-from lens_core.report.html import environment
+from lens_core.report.run import environment
 
 _DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 """What a token is written with: one digit for its length, one for its confidence. The page has the same."""

@@ -7,15 +7,15 @@ a folder without it is an interrupted stage. Everything that passes between stag
 from lens_core.evaluation.files import PASSK_FILE, ROLLOUTS_FILE, VIEWER_FILE
 from lens_core.stages.comparison import compare, compare_evaluations
 from lens_core.stages.evaluation import evaluate, evaluation_metrics, made_by, pass_rates, passk_metrics, view
-from lens_core.stages.files import (
+from lens_core.stages.folder import (
     BASE,
+    CHECKPOINTS_FILE,
     COMPARISON_FILE,
     DESIGN_FILE,
     PAIRED_FILE,
     REPORT_FILE,
     RUN_FILE,
     TRAINING_FILE,
-    VALIDATION_FILE,
     claim,
 )
 from lens_core.stages.preparation import base, prepare
@@ -24,6 +24,7 @@ from lens_core.stages.training import is_main_process, train
 
 __all__ = [
     "BASE",
+    "CHECKPOINTS_FILE",
     "COMPARISON_FILE",
     "CONFIG_TAG",
     "DESIGN_FILE",
@@ -33,7 +34,6 @@ __all__ = [
     "ROLLOUTS_FILE",
     "RUN_FILE",
     "TRAINING_FILE",
-    "VALIDATION_FILE",
     "VIEWER_FILE",
     "base",
     "claim",

@@ -12,12 +12,12 @@ from lens_core.data.summary import DataSummary, read_summary
 from lens_core.evaluation.files import PASSK_FILE, ROLLOUTS_FILE
 from lens_core.progress import Listener, Progress, ignore
 from lens_core.stages.evaluation import passk_metrics
-from lens_core.stages.files import COMPARISON_FILE, PAIRED_FILE, REPORT_FILE, TRAINING_FILE
+from lens_core.stages.folder import COMPARISON_FILE, PAIRED_FILE, REPORT_FILE, TRAINING_FILE
 from lens_core.stages.tracked import tracked
 from lens_core.tracking import Tracking, end_parent, parent_run
 
 if TYPE_CHECKING:
-    from lens_core.evaluation.comparison import Comparison
+    from lens_core.evaluation.by_problem import Comparison
 
 _SAMPLE_PROBLEMS = 5
 
@@ -31,7 +31,7 @@ def compare_evaluations(one: Path, other: Path, output: Path | None = None) -> t
     Raises:
         LensError: if one is no finished evaluation's folder, or they are not of the same problems.
     """
-    from lens_core.evaluation.comparison import compare_results
+    from lens_core.evaluation.by_problem import compare_results
     from lens_core.evaluation.folder import differing_settings, read_design
     from lens_core.evaluation.records import read_evaluation
     from lens_core.report.comparison import render_comparison
@@ -56,7 +56,7 @@ def compare(
 ) -> Path:
     """Write `report.html` (with `plots/`) and `comparison.json` from finished evaluations and trainings."""
     from lens_core.evaluation.records import PassKReport, read_results
-    from lens_core.report.html import render_report
+    from lens_core.report.run import render_report
     from lens_core.training.metrics_file import read_metrics
 
     on_progress(Progress("compare", 0, 1, ""))

@@ -16,7 +16,7 @@ from lens_core.data.problem import digest as file_digest
 from lens_core.data.summary import SUMMARY_FILE, read_summary
 from lens_core.evaluation.files import PASSK_FILE, ROLLOUTS_FILE, VIEWER_FILE
 from lens_core.progress import Listener, Progress, ignore
-from lens_core.stages.files import RUN_FILE
+from lens_core.stages.folder import RUN_FILE
 from lens_core.stages.tracked import CONFIG_TAG, tracked
 from lens_core.tracking import AnswerTrace, Tracking, log_traces, unfinished_run, use_policy
 
@@ -68,7 +68,7 @@ def evaluate(
     from lens_core.evaluation.folder import Design, append, claim, finished, settings_of
     from lens_core.evaluation.records import summarise
     from lens_core.report.viewer import render_viewer
-    from lens_core.rollout.identity import identity
+    from lens_core.rollout.fingerprint import identity
 
     stage, evaluation = f"evaluate {label}", config.evaluation
     path = data / TEST_FILE if data.is_dir() else data

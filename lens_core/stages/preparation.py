@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def prepare(config: RunConfig, output: Path, tracking: Tracking | None = None, on_progress: Listener = ignore) -> Path:
     """Write the run's problems, `data.json` and `data_card.html` into `output`."""
-    from lens_core.report.data_card import CARD_FILE, render_card
+    from lens_core.report.data_card import DATA_CARD_FILE, render_card
 
     with tracked(tracking, "prepare", config) as run:
         on_progress(Progress("prepare", 0, 100, ""))
@@ -31,7 +31,7 @@ def prepare(config: RunConfig, output: Path, tracking: Tracking | None = None, o
             run.metrics({key: value for key, value in summary if isinstance(value, int)})
             run.dataset(in_either_form(output / TRAIN_FILE), summary.train_digest, "train", summary.train)
             run.dataset(in_either_form(output / TEST_FILE), summary.test_digest, "test", summary.test)
-            for name in (BAD_ROWS_FILE, REMOVED_FILE, CARD_FILE):
+            for name in (BAD_ROWS_FILE, REMOVED_FILE, DATA_CARD_FILE):
                 if (output / name).exists():
                     run.artifact(output / name)
     on_progress(Progress("prepare", 100, 100, _describe_data(summary)))

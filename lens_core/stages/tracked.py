@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from lens_core.config import RunConfig
 from lens_core.tracking import StageRun, Tracking, stage_run
-
-if TYPE_CHECKING:
-    pass
 
 CONFIG_TAG = "lens.config_sha256"
 

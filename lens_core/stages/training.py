@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lens_core.config import RunConfig
-from lens_core.data.prepare import TRAIN_FILE, in_either_form, read_problems
-from lens_core.data.prepare import VALIDATION_FILE as PROBLEMS_FILE
-from lens_core.data.problem import Problem
+from lens_core.config import RunConfig, TrainConfig, parse
+from lens_core.data.prepare import TRAIN_FILE, VALIDATION_FILE, in_either_form, read_problems
 from lens_core.data.summary import read_summary
-from lens_core.distributed.workers import Workers
+from lens_core.distributed.count import Workers
+from lens_core.distributed.train import OnRay
 from lens_core.errors import LensError, StoppedError
+from lens_core.files import read_json, write_json
 from lens_core.progress import Listener, Progress, ignore
-from lens_core.stages.files import RUN_FILE, TRAINING_FILE, VALIDATION_FILE
+from lens_core.stages.folder import CHECKPOINTS_FILE, RUN_FILE, TRAINING_FILE, TrainingDesign, refuse_other_values
 from lens_core.stages.tracked import tracked
 from lens_core.tracking import MetricsSender, StageRun, Tracking, last_step, log_policy
+from lens_core.training.spec import OnStep, TrainingSpec
 
 if TYPE_CHECKING:
     from lens_core.distributed.validation import Validation
-    from lens_core.training.run import OnStep
 
 
 TOKENS = "lens/tokens/generated"
@@ -59,45 +58,46 @@ def train(
         StoppedError: if SIGTERM asked it to end; it has written a checkpoint.
     """
     from lens_core.training.metrics_file import METRICS_FILE, read_metrics
-    from lens_core.training.stopping import STOP_FILE, stop_on_sigterm
+    from lens_core.training.stopping import STOP_FILE, stop_when_signalled
 
     if method not in config.methods:
         raise LensError(f"the configuration has no method {method!r}; it has {', '.join(config.methods)}")
-    if workers is None and config.train_for(method).rollouts is not None:
+    settings = config.train_for(method)
+    if workers is None and settings.rollouts is not None:
         workers = Workers(1, 1)
-    stage, steps = f"train {method}", config.train_for(method).steps
+    stage = f"train {method}"
     problems, digest = read_problems(data / TRAIN_FILE), read_summary(data).train_digest
-    fingerprint = _fingerprint(config, method, digest)
-    earlier = _earlier_training(output, fingerprint, resume)
+    design = TrainingDesign(base=config.base, method=config.methods[method], train=settings, data_sha256=digest)
+    earlier = _earlier_run(output, design, resume)
+    training = TrainingSpec(problems, base_policy, settings, config.methods[method], output)
     if not is_main_process():  # of several that train together, one tells of it
         if not (output / TRAINING_FILE).exists():
-            with stop_on_sigterm(output):
-                _train(config, method, problems, base_policy, output, {}, lambda step, metrics: None)
+            with stop_when_signalled(output):
+                _train(training, lambda step, metrics: None)
         return output
     start = time.monotonic()
-    with tracked(tracking, stage, config, method, None if earlier is None else earlier["mlflow_run"]) as run:
-        on_progress(Progress(stage, 0, steps, ""))
-        state = {"fingerprint": fingerprint, "mlflow_run": "" if run is None else run.run_id}
+    with tracked(tracking, stage, config, method, earlier) as run:
+        on_progress(Progress(stage, 0, settings.steps, ""))
+        mlflow_run = "" if run is None else run.run_id
         output.mkdir(parents=True, exist_ok=True)
-        (output / RUN_FILE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+        write_json(output / RUN_FILE, {"design": design.model_dump(mode="json"), "mlflow_run": mlflow_run})
         if run is not None:
             run.dataset(in_either_form(data / TRAIN_FILE), digest, "train", len(problems))
-            run.params({"seed": config.train_for(method).seed})
+            run.params({"seed": settings.seed})
         with _metrics_sent(run) as send:
             if not (output / TRAINING_FILE).exists():
-                budget = config.train_for(method).max_tokens
-                watch = _Watch(stage, steps, budget, output / VALIDATION_FILE, send, on_progress)
-                ray = None if workers is None else _OnRay(workers, _validation(config, data), watch.on_validation)
+                watch = _Watch(stage, settings, output / CHECKPOINTS_FILE, send, on_progress)
+                on_ray = None if workers is None else OnRay(workers, _validation(config, data), watch.on_validation)
                 (output / STOP_FILE).unlink(missing_ok=True)
-                with stop_on_sigterm(output):
-                    _train(config, method, problems, base_policy, output, state, watch.on_step, ray)
+                with stop_when_signalled(output):
+                    _train(replace(training, run_state={"mlflow_run": mlflow_run}), watch.on_step, on_ray)
                 if (output / STOP_FILE).exists():
                     raise StoppedError(f"the training in {output} was asked to stop, and did: go on with --resume")
                 last = read_metrics(output)[-1]
                 spent = round(time.monotonic() - start, 1) if earlier is None else last["elapsed_s"]
-                taken = steps if budget is None else int(last["step"])
+                taken = settings.steps if settings.max_tokens is None else int(last["step"])
                 summary = {"method": method, "steps": taken, "seconds": spent, **_where_and_when(workers)}
-                (output / TRAINING_FILE).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+                write_json(output / TRAINING_FILE, summary)
             for step in read_metrics(output):  # what an interrupted run has not sent
                 send.step(int(step["step"]), {name: value for name, value in step.items() if name != "step"})
         if run is not None:
@@ -112,7 +112,7 @@ def _log_policies(run: StageRun, name: str, output: Path) -> None:
     """The trained policy and its checkpoints as MLflow's models, with what the checkpoints reached in validation."""
     from lens_core.training.checkpoint import checkpoints, trained_steps
 
-    lines = (output / VALIDATION_FILE).read_text("utf-8").splitlines() if (output / VALIDATION_FILE).exists() else []
+    lines = (output / CHECKPOINTS_FILE).read_text("utf-8").splitlines() if (output / CHECKPOINTS_FILE).exists() else []
     reached = {line["step"]: line for line in map(json.loads, lines)}
     for folder in checkpoints(output):
         step = trained_steps(folder)
@@ -135,45 +135,26 @@ def is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _train(
-    config: RunConfig,
-    method: str,
-    problems: Sequence[Problem],
-    base_policy: Path,
-    output: Path,
-    state: Mapping[str, str],
-    on_step: OnStep,
-    ray: _OnRay | None = None,
-) -> None:
+def _train(training: TrainingSpec, on_step: OnStep, on_ray: OnRay | None = None) -> None:
     # TRL says seven times that it does not know vLLM 0.32 yet, used or not; the versions are our own choice and tested.
     warnings.filterwarnings("ignore", message="TRL currently supports vLLM versions")
     from lens_core.training.checkpoint import last_checkpoint
     from lens_core.training.run import train_policy
 
-    arguments = (problems, base_policy, config.train_for(method), config.methods[method], output, on_step)
-    resume_from = last_checkpoint(output)
-    if ray is None:
-        train_policy(*arguments, resume_from=resume_from, run_state=state)
+    training = replace(training, resume_from=last_checkpoint(training.output))
+    if on_ray is None:
+        train_policy(training, on_step)
         return
     from lens_core.distributed.train import train_with_ray
 
-    train_with_ray(*arguments, resume_from=resume_from, run_state=state, **vars(ray))
-
-
-@dataclass(frozen=True)
-class _OnRay:
-    """What `train_with_ray` takes beyond `train_policy`."""
-
-    workers: Workers
-    validation: Validation | None
-    on_validation: OnStep
+    train_with_ray(training, on_step, on_ray)
 
 
 def _validation(config: RunConfig, data: Path) -> Validation | None:
     """The problems that checkpoints are tried on while the training goes on; None where none are held out."""
     from lens_core.distributed.validation import Validation
 
-    held_out = read_problems(data / PROBLEMS_FILE) if in_either_form(data / PROBLEMS_FILE).exists() else []
+    held_out = read_problems(data / VALIDATION_FILE) if in_either_form(data / VALIDATION_FILE).exists() else []
     return Validation(held_out, config.evaluation) if held_out else None
 
 
@@ -181,13 +162,13 @@ class _Watch:
     """Takes what a training says of itself: to MLflow, to whoever watches, and validations into a file."""
 
     def __init__(
-        self, stage: str, steps: int, max_tokens: int | None, validations: Path, send: _Send, on_progress: Listener
+        self, stage: str, settings: TrainConfig, validations: Path, send: _Send, on_progress: Listener
     ) -> None:
-        self._stage, self._steps, self._max_tokens, self._validations = stage, steps, max_tokens, validations
-        self._send, self._on_progress = send, on_progress
+        self._stage, self._steps, self._max_tokens = stage, settings.steps, settings.max_tokens
+        self._validations, self._send, self._on_progress = validations, send, on_progress
         self._validation = ""
         self._tokens, self._elapsed_s = 0.0, 0.0
-        self._total = steps
+        self._total = settings.steps
 
     def on_step(self, step: int, metrics: dict[str, float]) -> None:
         self._send.step(step, metrics)
@@ -209,34 +190,35 @@ class _Watch:
         self._validation = f", {name.rpartition('/')[2]} {value:.1%} at step {step}"
 
 
-def _fingerprint(config: RunConfig, method: str, data_digest: str) -> str:
-    """SHA-256 of all that a training depends on: a checkpoint belongs to one and no other."""
-    parts = [config.base, config.methods[method].model_dump_json(), config.train_for(method).model_dump_json()]
-    return hashlib.sha256("\n".join([*parts, data_digest]).encode()).hexdigest()
-
-
-def _earlier_training(output: Path, fingerprint: str, resume: bool) -> dict[str, str] | None:
-    """What `run.json` says of the training that `output` holds; None where it is to start (again)."""
+def _earlier_run(output: Path, design: TrainingDesign, resume: bool) -> str | None:
+    """Id of the MLflow run of the training that `output` holds, empty without one; None where it starts (again)."""
     from lens_core.training.checkpoint import last_checkpoint
 
     path = output / RUN_FILE
     if not path.exists():
         return None
+    checkpoint = last_checkpoint(output)
     if not resume:
-        if last_checkpoint(output) is not None:
+        if checkpoint is not None:
             raise LensError(
                 f"{output} holds checkpoints of an earlier training: add --resume to go on from the last one, or "
                 "choose another folder"
             )
         (output / TRAINING_FILE).unlink(missing_ok=True)
         return None
-    earlier: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
-    if earlier["fingerprint"] != fingerprint:
-        raise LensError(
-            f"{output} holds the training of another configuration, method, base or data: resume with what it was "
-            "started with, or choose another folder"
-        )
-    return earlier
+    earlier = read_json(path)
+    if "design" not in earlier:
+        raise LensError(f"{path} does not say what the training was started with: choose another folder")
+    begun = parse(TrainingDesign, earlier["design"], str(path))
+    refuse_other_values(output, begun, design, begun.may_change())
+    if (output / TRAINING_FILE).exists() and design.train.goes_beyond(begun.train):
+        if checkpoint is None:
+            raise LensError(
+                f"{output} holds a finished training without checkpoints, which cannot go on: give "
+                "train.checkpoint_every from the start, or choose another folder"
+            )
+        (output / TRAINING_FILE).unlink(missing_ok=True)
+    return str(earlier["mlflow_run"])
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from lens_core.tracking.listing import RunRow, differing, find_run, list_runs
 from lens_core.tracking.models import (
     CHAMPION,
+    MODEL_CARD_FILE,
     Champion,
     Weights,
     champion_of,
@@ -13,10 +14,9 @@ from lens_core.tracking.models import (
     register_champion,
     use_policy,
 )
+from lens_core.tracking.run import StageRun
 from lens_core.tracking.runs import (
-    StageRun,
     end_parent,
-    flatten,
     last_step,
     new_run,
     old_run,
@@ -32,6 +32,7 @@ from lens_core.tracking.traces import AnswerTrace, log_traces
 __all__ = [
     "CHAMPION",
     "EXPERIMENT",
+    "MODEL_CARD_FILE",
     "RUN_TAG",
     "AnswerTrace",
     "Champion",
@@ -46,7 +47,6 @@ __all__ = [
     "differing",
     "end_parent",
     "find_run",
-    "flatten",
     "last_step",
     "list_runs",
     "log_counts",

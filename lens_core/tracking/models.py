@@ -15,10 +15,10 @@ from lens_core.errors import LensError
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-    from lens_core.tracking.runs import StageRun
+    from lens_core.tracking.run import StageRun
 
 CHAMPION = "champion"
-CARD_FILE, COUNTS_FILE = "README.md", "counts.json"
+MODEL_CARD_FILE, COUNTS_FILE = "README.md", "counts.json"
 WEIGHTS_TAG = "lens.weights"
 _STEP_TAG = "lens.step"
 _EVALUATION_TAG = "lens.evaluation_run"
@@ -147,7 +147,7 @@ def register_champion(
         for file in policy_files(policy):
             client.log_model_artifact(model, str(file))
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / CARD_FILE
+        path = Path(folder) / MODEL_CARD_FILE
         path.write_text(card, encoding="utf-8")
         client.log_model_artifact(model, str(path))
     if not client.search_registered_models(f"name = '{name}'"):
@@ -172,7 +172,7 @@ def _description(card: str) -> str:
 
 def policy_files(policy: Path) -> list[Path]:
     """The files of a policy in Hugging Face format; checkpoints and data lie in folders below it."""
-    return sorted(each for each in policy.iterdir() if each.is_file() and each.name != CARD_FILE)
+    return sorted(each for each in policy.iterdir() if each.is_file() and each.name != MODEL_CARD_FILE)
 
 
 def _place(name: str, policy: Path, weights: Weights) -> str:

@@ -6,20 +6,15 @@ inherited MLFLOW_RUN_ID names.
 
 from __future__ import annotations
 
-import json
-import math
 import os
-import signal
-import threading
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
-from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from lens_core.errors import LensError, StoppedError, first_line
+from lens_core.signals import interrupting
 from lens_core.tracking.origin import PROCESS_TAG, environment, origin_tags, process_tag
+from lens_core.tracking.run import StageRun, Status
 from lens_core.tracking.sender import logger
 from lens_core.tracking.stale import close_stale_once
 from lens_core.tracking.store import (
@@ -39,80 +34,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 ENVIRONMENT_FILE = "requirements.txt"
-_MAX_PARAM_CHARACTERS = 6000
-_MAX_DIGEST_CHARACTERS = 36
-
-Status = Literal["FINISHED", "FAILED", "KILLED"]
-
-
-class StageRun:
-    """A run, of a stage or of a whole pipeline."""
-
-    def __init__(self, client: MlflowClient, run_id: str) -> None:
-        self.client = client
-        self.run_id = run_id
-
-    @cached_property
-    def _info(self) -> Any:
-        return self.client.get_run(self.run_id).info
-
-    @property
-    def experiment_id(self) -> str:
-        return str(self._info.experiment_id)
-
-    @property
-    def started_s(self) -> float:
-        """Seconds since 1970."""
-        return float(self._info.start_time) / 1000
-
-    def params(self, values: Mapping[str, Any]) -> None:
-        """Log a nested mapping as flat parameters, `train.steps` and so on."""
-        from mlflow.entities import Param
-
-        flat = [Param(key, str(value)[:_MAX_PARAM_CHARACTERS]) for key, value in flatten(values)]
-        for start in range(0, len(flat), 100):  # the server takes at most 100 at once
-            self.client.log_batch(self.run_id, params=flat[start : start + 100])
-
-    def metrics(
-        self, values: Mapping[str, float], step: int = 0, model: str | None = None, *, at_s: float | None = None
-    ) -> None:
-        """Log the finite numbers; NaN says that there was nothing to measure, and MLflow's stores distort it.
-
-        Args:
-            model: id of the logged model that the numbers are about.
-            at_s: when they were measured, in seconds since 1970; None: now. The same numbers with the same time are
-                logged once, however often they are sent.
-        """
-        from mlflow.entities import Metric
-
-        at_ms = int((time.time() if at_s is None else at_s) * 1000)
-        finite = [
-            Metric(key, value, at_ms, step, model_id=model) for key, value in values.items() if math.isfinite(value)
-        ]
-        self.client.log_batch(self.run_id, metrics=finite)
-
-    def tags(self, values: Mapping[str, str]) -> None:
-        from mlflow.entities import RunTag
-
-        self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in values.items()])
-
-    def artifact(self, path: Path, folder: str | None = None) -> None:
-        """Upload a file, or a folder with what is in it."""
-        upload = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
-        upload(self.run_id, str(path), folder)
-
-    def dataset(self, path: Path, sha256: str, context: str, rows: int | None = None) -> None:
-        """Record a data set that the stage made or read; `sha256` in full is a tag, for MLflow's own field is short."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        source = json.dumps({"uri": path.absolute().as_uri()})
-        profile = None if rows is None else json.dumps({"num_rows": rows})
-        entity = Dataset(path.name, sha256[:_MAX_DIGEST_CHARACTERS], "local", source, profile=profile)
-        self.client.log_inputs(self.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", context)])])
-        self.tags({f"data.{context}.sha256": sha256})
-
-    def end(self, status: Status) -> None:
-        self.client.set_terminated(self.run_id, status)
 
 
 def unfinished_run(tracking: Tracking, stage: str, tags: Mapping[str, str]) -> str | None:
@@ -142,7 +63,7 @@ def stage_run(tracking: Tracking, stage: str, resume_id: str | None = None) -> I
     Raises:
         LensError: if MLflow knows no run `resume_id`, or does not take what the stage logs.
     """
-    with _sigterm_interrupts(), refusals_named(tracking.uri):
+    with interrupting(), refusals_named(tracking.uri):
         run = new_run(tracking, stage) if resume_id is None else old_run(tracking, resume_id)
         run.client.log_text(run.run_id, environment(), ENVIRONMENT_FILE)
         try:
@@ -228,7 +149,7 @@ def end_parent(tracking: Tracking, status: Status) -> None:
 @contextmanager
 def whole_run(tracking: Tracking) -> Iterator[None]:
     """This process is the whole pipeline run, which ends as the block does: FINISHED, KILLED on Ctrl-C, or FAILED."""
-    with _sigterm_interrupts():
+    with interrupting():
         parent = parent_run(tracking)
         if "MLFLOW_RUN_ID" not in os.environ:
             parent.tags(origin_tags())
@@ -238,15 +159,6 @@ def whole_run(tracking: Tracking) -> Iterator[None]:
             end_parent(tracking, _status(error))
             raise
         end_parent(tracking, "FINISHED")
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """`{"a": {"b": 1}}` as `("a.b", 1)`."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _status(error: BaseException) -> Status:
@@ -267,31 +179,6 @@ def _end_early(run: StageRun, tracking: Tracking, status: Status) -> None:
             end_parent(tracking, status)
     except (MlflowException, LensError) as failure:
         logger.warning("run %s stays open in MLflow until the next command: %s", run.run_id, first_line(failure))
-
-
-def _sigterm_interrupts() -> Any:
-    """A context in which SIGTERM acts as Ctrl-C does, on child processes too, where nobody has decided otherwise."""
-    free = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    return _sigterm_as_sigint() if free and threading.current_thread() is threading.main_thread() else nullcontext()
-
-
-@contextmanager
-def _sigterm_as_sigint() -> Iterator[None]:
-    signal.signal(signal.SIGTERM, _pass_on_and_interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _pass_on_and_interrupt(*_: Any) -> None:
-    """What a terminal does on Ctrl-C: a pipeline's steps are processes that would otherwise be waited for."""
-    import psutil
-
-    for child in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            child.terminate()
-    raise KeyboardInterrupt
 
 
 def _joined(client: MlflowClient, tracking: Tracking) -> StageRun | None:

@@ -12,8 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from lens_core.tracking.origin import PROCESS_TAG, host
-from lens_core.tracking.store import PARENT_TAG, RUN_TAG, find_experiment, open_store
-from lens_core.tracking.system import HEARTBEAT
+from lens_core.tracking.store import HEARTBEAT, PARENT_TAG, RUN_TAG, find_experiment, open_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

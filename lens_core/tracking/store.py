@@ -19,6 +19,8 @@ EXPERIMENT = "lens-grpo"
 RUN_TAG, STAGE_TAG, PARENT_TAG = "lens.run", "lens.stage", "mlflow.parentRunId"
 PIPELINE = "pipeline"
 """Stage of the run that all stages are nested in."""
+HEARTBEAT = "system/heartbeat_s"
+"""Metric: seconds since 1970 of the newest sign of life."""
 _SQLITE = "sqlite:///"
 
 

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 
 from lens_core.errors import LensError
 from lens_core.tracking.sender import MetricsSender, logger
+from lens_core.tracking.store import HEARTBEAT
 
 if TYPE_CHECKING:
-    from lens_core.tracking.runs import StageRun
-
-HEARTBEAT = "system/heartbeat_s"
-"""Metric: seconds since 1970 of the newest sign of life."""
+    from lens_core.tracking.run import StageRun
 
 
 @contextmanager

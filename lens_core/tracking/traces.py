@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lens_core.tracking.runs import StageRun
+    from lens_core.tracking.run import StageRun
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from transformers.trainer_utils import rotate_checkpoints, sort_checkpoints
 
 from lens_core.errors import first_line
 
-STATE_FILE, ROLLOUTS_FILE = "lens_state.json", "rollouts.safetensors"
+STATE_FILE, BUFFER_FILE = "lens_state.json", "rollouts.safetensors"
 _STAGING = ".checkpoint-in-progress"
 
 logger = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ class CheckpointMixin(Trainer):
             for name, value in batch.items()
             if isinstance(value, Tensor)
         }
-        save_file(tables, checkpoint / self._rollouts_file())
+        save_file(tables, checkpoint / self._buffer_file())
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
@@ -144,7 +144,7 @@ class CheckpointMixin(Trainer):
             # Half a batch of rollouts is cut up for other ranks: TRL draws a batch again where there is none.
             self._step = self.state.global_step * self.args.gradient_accumulation_steps
             return
-        rollouts = checkpoint / self._rollouts_file()
+        rollouts = checkpoint / self._buffer_file()
         if not rollouts.is_file():
             return
         batches: list[dict[str, Any]] = [{} for _ in range(self.args.steps_per_generation)]
@@ -161,9 +161,9 @@ class CheckpointMixin(Trainer):
         """Micro-batches that are trained on between two generations."""
         return int(self.args.steps_per_generation * self.num_iterations)
 
-    def _rollouts_file(self) -> str:
+    def _buffer_file(self) -> str:
         rank = self.accelerator.process_index
-        return ROLLOUTS_FILE if self.accelerator.num_processes == 1 else f"rank{rank}.{ROLLOUTS_FILE}"
+        return BUFFER_FILE if self.accelerator.num_processes == 1 else f"rank{rank}.{BUFFER_FILE}"
 
     def _counters(self) -> dict[str, int]:
         return {name: getattr(self, f"_{name}") for name in _COUNTERS}

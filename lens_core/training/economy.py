@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
@@ -175,3 +176,32 @@ def sharing_pays(prompt_BT: Tensor, mask_BT: Tensor, lengths: Sequence[int]) -> 
     distinct = len(torch.unique(torch.cat([prompt_BT, mask_BT], dim=1), dim=0))
     saved = (len(prompt_BT) - distinct) * (prompt_BT.shape[1] - 1)
     return saved > _SHARING_PAYS_FROM * (prompt_BT.numel() + sum(lengths))
+
+
+_PADDED_ON_THE_LEFT = ("prompt_ids", "prompt_mask")
+_HOLDS_TOKENS = ("prompt_ids", "completion_ids")
+
+
+def take_groups(batch: Batch, chosen_P: Tensor, group_size: int) -> Batch:
+    """The rows of the groups where `chosen_P` is True."""
+    return take_rows(batch, chosen_P.repeat_interleave(group_size).nonzero().squeeze(1))
+
+
+def concatenated(batches: Sequence[Batch], pad_token_id: int, rows: int) -> Batch:
+    """The first `rows` rows of `batches` as one batch, padded to common widths; scalars are the first batch's."""
+    whole = dict(batches[0])
+    for name, value in batches[0].items():
+        if not (isinstance(value, Tensor) and value.dim()):
+            continue
+        tables = [batch[name] for batch in batches]
+        if value.dim() == 2:
+            width = max(table.shape[1] for table in tables)
+            filler = pad_token_id if name in _HOLDS_TOKENS else 0
+            left = name in _PADDED_ON_THE_LEFT
+            tables = [
+                pad(table, (missing, 0) if left else (0, missing), value=filler)
+                for table in tables
+                for missing in [width - table.shape[1]]
+            ]
+        whole[name] = torch.cat(tables)[:rows]
+    return whole

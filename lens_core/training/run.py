@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -25,13 +25,13 @@ from transformers import (
 )
 
 from lens_core.baselines import find_estimator
-from lens_core.config import Method, TrainConfig, VllmConfig
-from lens_core.data.problem import Problem
+from lens_core.config import TrainConfig, VllmConfig
 from lens_core.errors import LensError, first_line
 from lens_core.rollout.engine import Engine, best_device, encode_prompt, format_prompt, load_policy
 from lens_core.training.checkpoint import read_state, trained_steps
+from lens_core.training.engine_rollouts import AsyncSampler
 from lens_core.training.metrics_file import METRICS_FILE, read_metrics
-from lens_core.training.rollouts import AsyncSampler
+from lens_core.training.spec import OnStep, TrainingSpec
 from lens_core.training.stopping import STOP_FILE, StopWhenAsked
 from lens_core.training.trainer import LensTrainer
 from lens_core.training.trl_trainer import GRPOConfig
@@ -39,43 +39,34 @@ from lens_core.verify.reward import VerifierReward
 
 SHARDED: Mapping[str, Any] = {"fsdp": True, "fsdp_config": {"state_dict_type": "SHARDED_STATE_DICT"}}
 """FSDP2 in the words of TrainingArguments: each process saves and loads its own shards."""
-OnStep = Callable[[int, dict[str, float]], None]
-"""Called with the step and its metrics each time metrics are logged."""
 
 
 def train_policy(
-    problems: Sequence[Problem],
-    base: Path,
-    config: TrainConfig,
-    method: Method,
-    output: Path,
-    on_step: OnStep,
-    resume_from: Path | None = None,
-    run_state: Mapping[str, str] | None = None,
+    training: TrainingSpec,
+    on_step: OnStep = lambda step, metrics: None,
     callbacks: Sequence[TrainerCallback] = (),
     rollouts: AsyncSampler | None = None,
 ) -> Path:
-    """Train `base` on `problems` and save policy and tokenizer into `output`, in Hugging Face format.
+    """Train, and save policy and tokenizer into `training.output`, in Hugging Face format.
 
-    `output/metrics.jsonl` gets a line for each logged step: `{"step": 10, "reward": 0.31, ...}`, finite numbers only.
-    A training that was asked to stop (lens_core.training.stopping) leaves a checkpoint, the request, and no policy.
+    `metrics.jsonl` there gets a line for each logged step: `{"step": 10, "reward": 0.31, ...}`, finite numbers only. A
+    training that was asked to stop (lens_core.training.stopping) leaves a checkpoint, the request, and no policy.
 
     Args:
-        resume_from: a checkpoint of the same configuration to continue from, step for step as if never interrupted.
-        run_state: strings that every checkpoint carries along.
         callbacks: of Trainer, beside our own.
         rollouts: where completions come from in place of what `config.vllm` says.
     """
-    model, tokenizer = load_policy(base, dtype=_weights_dtype(config))
+    config, method, output, resume_from = training.config, training.method, training.output, training.resume_from
+    model, tokenizer = load_policy(training.base, dtype=_weights_dtype(config))
     dataset = Dataset.from_list(
         [
             {"prompt": format_prompt(problem.prompt, tokenizer, config.prompt), "answer": problem.answer}
-            for problem in problems
+            for problem in training.problems
         ]
     )
     output.mkdir(parents=True, exist_ok=True)
-    longest = max(len(encode_prompt(problem.prompt, tokenizer, config.prompt)) for problem in problems)
-    with _engine(config, base, longest) as engine:
+    longest = max(len(encode_prompt(problem.prompt, tokenizer, config.prompt)) for problem in training.problems)
+    with _engine(config, training.base, longest) as engine:
         stopping = StopWhenAsked()
         trainer = LensTrainer(
             model,
@@ -95,7 +86,7 @@ def train_policy(
             max_tokens=config.max_tokens,
             max_ungraded_share=config.max_ungraded_share,
             max_skipped_steps=config.max_skipped_steps,
-            run_state=run_state,
+            run_state=training.run_state,
         )
         trainer.remove_callback(PrinterCallback)
         if resume_from is not None and _had_ended(resume_from, config):

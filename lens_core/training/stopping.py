@@ -6,10 +6,7 @@ sees, and so stop after the same step.
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +14,14 @@ import torch
 from torch import distributed
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from lens_core.signals import handled
+
 STOP_FILE = "stop-requested"
 
 
-@contextmanager
-def stop_on_sigterm(output: Path) -> Iterator[None]:
-    """Inside the block SIGTERM asks the training in `output` to stop; only where this is a main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: (output / STOP_FILE).touch())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def stop_when_signalled(output: Path) -> AbstractContextManager[None]:
+    """Inside the block SIGTERM and SIGHUP ask the training in `output` to stop."""
+    return handled(lambda *_: (output / STOP_FILE).touch())
 
 
 class StopWhenAsked(TrainerCallback):

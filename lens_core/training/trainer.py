@@ -45,19 +45,20 @@ from lens_core.rollout.logprobs import sampling_logprobs
 from lens_core.training.economy import (
     Batch,
     SharedPrompts,
+    concatenated,
     filled_up,
     length_buckets,
     loss_factor,
     loss_mask,
     shareable,
     sharing_pays,
+    take_groups,
     take_rows,
     thin,
     trimmed,
 )
+from lens_core.training.engine_rollouts import AsyncSampler, EngineMixin, next_seed
 from lens_core.training.group_metrics import group_metrics
-from lens_core.training.resampling import concatenated, take_groups
-from lens_core.training.rollouts import AsyncSampler, EngineMixin, next_seed
 from lens_core.training.trl_trainer import GRPOTrainer
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lens_core.cli import app
+from lens_core.cli.main import app
 from tests.e2e.conftest import REDUCED
 from tests.fakes import save_tiny_policy
 from tests.unit.test_docs import ROOT, calls, command_lines

@@ -16,7 +16,7 @@ from accelerate import PartialState
 from accelerate.utils import DistributedType
 from trl import GRPOConfig
 
-from lens_core.training.base import character_tokenizer
+from lens_core.training.ladder_base import character_tokenizer
 from lens_core.training.run import SHARDED
 from lens_core.training.trainer import LensTrainer
 from tests.fakes import tiny_policy

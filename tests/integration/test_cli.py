@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lens_core import cli
+from lens_core.cli import main
 from lens_core.errors import LensError
 from tests.fakes import save_tiny_policy
 
@@ -16,7 +16,7 @@ def lens(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
     """Exit code of `lens ARGUMENTS`."""
     monkeypatch.setattr("sys.argv", ["lens", *arguments])
     with pytest.raises(SystemExit) as left:
-        cli.main()
+        main.main()
     return left.value.code
 
 
@@ -59,7 +59,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
 def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["lens", "pipeline", "run", "-c", "nope.yaml", "--debug"])
     with pytest.raises(LensError):
-        cli.main()
+        main.main()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lens_core import stages
-from lens_core.cli import app
+from lens_core.cli.main import app
 from lens_core.config import RunConfig, load_config
 from lens_core.data.prepare import read_problems
 from lens_core.data.summary import read_summary

@@ -11,16 +11,16 @@ from typing import Any
 import kfp_server_api as kfp
 import pytest
 
-from lens_core import cli, doctor
+from lens_core.cli import doctor, main
 from lens_core.config import load_config
 from lens_core.errors import LensError
+from lens_core.kfp.client import Client, Submission, submission
+from lens_core.kfp.connection import Access, Connection
+from lens_core.kfp.logs import task_logs
+from lens_core.kfp.runs import trigger
 from lens_core.kube.api import Api
 from lens_core.kube.settings import load_cluster
 from lens_core.progress import Progress, ignore
-from pipelines.client import Client, Submission, submission
-from pipelines.connection import Access, Connection
-from pipelines.logs import task_logs
-from pipelines.runs import trigger
 from tests.integration.kfp_server import BEGUN, Fault, KfpServer, answer, error, hang_up, silence, task
 from tests.integration.kube_server import KubeServer
 
@@ -50,7 +50,7 @@ def lens(
     def call(*arguments: str) -> tuple[Any, str, str]:
         monkeypatch.setattr("sys.argv", ["lens", "pipeline", *arguments])
         with pytest.raises(SystemExit) as left:
-            cli.main()
+            main.main()
         said = capsys.readouterr()
         return left.value.code or 0, said.out, said.err
 

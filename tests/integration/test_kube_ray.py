@@ -21,8 +21,8 @@ from kfp import dsl
 from mlflow import MlflowClient
 from ray.job_submission import JobSubmissionClient
 
-from components.sweep.component import sweep_as_rayjob
-from components.train.component import train_as_rayjob
+from lens_components.sweep.component import sweep_as_rayjob
+from lens_components.train.component import train_as_rayjob
 from lens_core import stages
 from lens_core.config import RunConfig, load_config
 from lens_core.errors import LensError

@@ -9,14 +9,14 @@ import pytest
 from kfp import dsl, local
 from mlflow import MlflowClient
 
-from components.image import IMAGE
-from components.register.component import register
+from lens_components.image import IMAGE
+from lens_components.register.component import register
 from lens_core import stages
 from lens_core.config import RunConfig, load_config
 from lens_core.errors import LensError
+from lens_core.kfp.launch import LocalRun, run_local
 from lens_core.progress import ignore
 from lens_core.tracking import EXPERIMENT
-from pipelines.launch import LocalRun, run_local
 from tests.fakes import save_tiny_policy
 from tests.integration.test_models_and_traces import evaluation_in, policy_in
 from tests.integration.test_sweep import design

@@ -12,15 +12,15 @@ import ray
 
 from lens_core.config import EvaluationConfig, RolloutConfig
 from lens_core.data.ladder import ladder
-from lens_core.distributed.rollouts import rollout_workers
-from lens_core.distributed.train import train_with_ray
+from lens_core.distributed.count import Workers
+from lens_core.distributed.rollout_actors import rollout_workers
+from lens_core.distributed.train import OnRay, train_with_ray
 from lens_core.distributed.validation import Validation
-from lens_core.distributed.workers import Workers
 from lens_core.errors import LensError
 from lens_core.rollout.engine import SamplingConfig, TransformersEngine, load_policy
 from lens_core.training.run import train_policy
 from tests.fakes import save_tiny_policy, tiny_policy
-from tests.integration.test_ray_train import PROBLEMS, assert_same_training, config, curve, dying, on_ray
+from tests.integration.test_ray_train import assert_same_training, config, curve, dying, on_ray, training
 from tests.integration.test_vllm import save_policy
 
 pytestmark = pytest.mark.integration
@@ -81,7 +81,7 @@ def test_a_base_that_is_no_model_is_told_on_one_line(tmp_path: Path) -> None:
 
 
 def test_rollouts_in_turns_train_as_a_process_alone_does(base: Path, tmp_path: Path) -> None:
-    alone = train_policy(PROBLEMS, base, config().train, config().methods["m"], tmp_path / "alone", lambda *_: None)
+    alone = train_policy(training(config(), base, tmp_path / "alone"))
     output = on_ray(config(rollouts(workers=2)), base, tmp_path / "run", Workers(2, 2))
     assert [step["lens/off_policy_steps"] for step in curve(output)] == [0] * 4
     for step, other in zip(curve(output), curve(alone), strict=True):
@@ -135,17 +135,8 @@ def test_checkpoints_are_validated_while_the_training_goes_on(base: Path, tmp_pa
     found: dict[int, dict[str, float]] = {}
     output = tmp_path / "run"
     output.mkdir()
-    train_with_ray(
-        PROBLEMS,
-        base,
-        settings.train,
-        settings.methods["m"],
-        output,
-        lambda *_: None,
-        Workers(1, 1),
-        validation=Validation(held_out, evaluation),
-        on_validation=lambda step, metrics: found.update({step: metrics}),
-    )
+    tried = OnRay(Workers(1, 1), Validation(held_out, evaluation), lambda step, metrics: found.update({step: metrics}))
+    train_with_ray(training(settings, base, output), lambda *_: None, tried)
     assert sorted(found) == [1, 2, 3, 4]
     assert all(0 <= value <= 1 for metrics in found.values() for value in metrics.values())
     assert set(found[1]) == {"validation/pass_at_1", "validation/pass_at_4"}

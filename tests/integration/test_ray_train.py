@@ -12,11 +12,12 @@ from safetensors.torch import load_file
 
 from lens_core.config import RunConfig, load_config
 from lens_core.data.ladder import ladder
-from lens_core.distributed.train import train_with_ray
-from lens_core.distributed.workers import Workers
+from lens_core.distributed.count import Workers
+from lens_core.distributed.train import OnRay, train_with_ray
 from lens_core.errors import LensError
 from lens_core.training.metrics_file import read_metrics
 from lens_core.training.run import train_policy
+from lens_core.training.spec import TrainingSpec
 from tests.fakes import save_tiny_policy
 
 pytestmark = pytest.mark.integration
@@ -50,12 +51,16 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def alone(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The training in this process."""
     output = tmp_path_factory.mktemp("alone")
-    return train_policy(PROBLEMS, base, config().train, config().methods["m"], output, lambda *_: None)
+    return train_policy(training(config(), base, output))
+
+
+def training(settings: RunConfig, base: Path, output: Path) -> TrainingSpec:
+    return TrainingSpec(PROBLEMS, base, settings.train, settings.methods["m"], output)
 
 
 def on_ray(settings: RunConfig, base: Path, output: Path, workers: Workers, on_step: Any = lambda *_: None) -> Path:
     output.mkdir()
-    return train_with_ray(PROBLEMS, base, settings.train, settings.methods["m"], output, on_step, workers)
+    return train_with_ray(training(settings, base, output), on_step, OnRay(workers))
 
 
 def curve(output: Path) -> list[dict[str, float]]:

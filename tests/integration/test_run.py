@@ -120,11 +120,55 @@ def test_folder_with_checkpoints_is_not_trained_into_by_accident(tmp_path: Path,
     output = train(config, data, base, tmp_path / "policy")
     with pytest.raises(LensError, match="holds checkpoints of an earlier training: add --resume"):
         train(config, data, base, output)
-    with pytest.raises(LensError, match="holds the training of another configuration"):
+    with pytest.raises(LensError, match=r"was begun with train\.learning_rate 0\.001, now 0\.002: go on with"):
         train(small("train.checkpoint_every=1", "train.learning_rate=2e-3"), data, base, output, resume=True)
     metrics = (output / "metrics.jsonl").read_text()
     train(config, data, base, output, resume=True)  # it has ended: nothing to do
     assert (output / "metrics.jsonl").read_text() == metrics
+
+
+def test_finished_training_goes_on_to_more_steps_as_if_never_ended(tmp_path: Path, data: Path, base: Path) -> None:
+    every = "train.checkpoint_every=1"
+    longer = small(every, "train.steps=4")
+    whole = train(longer, data, base, tmp_path / "whole")
+    output = train(small(every, "train.steps=2"), data, base, tmp_path / "policy")
+    free = ("train.keep_checkpoints=5", "train.max_failures=0", "train.max_skipped_steps=9")
+    train(small(every, "train.steps=4", *free), data, base, output, resume=True)
+    assert [step["reward"] for step in read_metrics(output)] == [step["reward"] for step in read_metrics(whole)]
+    found, expected = (load_file(folder / "model.safetensors") for folder in (output, whole))
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert json.loads((output / "training.json").read_text())["steps"] == 4
+
+
+def test_more_steps_are_other_values_where_they_decide_the_learning_rate(
+    tmp_path: Path, data: Path, base: Path
+) -> None:
+    falling = ("train.checkpoint_every=1", "train.schedule=linear")
+    output = train(small(*falling, "train.steps=2"), data, base, tmp_path / "policy")
+    with pytest.raises(LensError, match=r"was begun with train\.steps 2, now 4"):
+        train(small(*falling, "train.steps=4"), data, base, output, resume=True)
+
+
+def test_finished_training_without_checkpoints_cannot_go_on(tmp_path: Path, data: Path, base: Path) -> None:
+    output = train(small("train.steps=2"), data, base, tmp_path / "policy")
+    with pytest.raises(LensError, match="holds a finished training without checkpoints"):
+        train(small("train.steps=4"), data, base, output, resume=True)
+
+
+def test_run_of_an_older_release_lacks_new_values_and_goes_on(tmp_path: Path, data: Path, base: Path) -> None:
+    config = small("train.checkpoint_every=1")
+    output = train(config, data, base, tmp_path / "policy")
+    run = json.loads((output / "run.json").read_text())
+    del run["design"]["train"]["clip_high"]  # as if that had come with a later release, with None as its default
+    (output / "run.json").write_text(json.dumps(run))
+    train(config, data, base, output, resume=True)
+
+
+def test_torn_run_file_is_named(tmp_path: Path, data: Path, base: Path) -> None:
+    output = train(small("train.checkpoint_every=1"), data, base, tmp_path / "policy")
+    (output / "run.json").write_text('{"design": {"base"')
+    with pytest.raises(LensError, match=r"run\.json is damaged"):
+        train(small("train.checkpoint_every=1"), data, base, output, resume=True)
 
 
 def test_resuming_where_nothing_is_starts(tmp_path: Path, data: Path, base: Path) -> None:

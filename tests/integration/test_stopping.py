@@ -12,7 +12,7 @@ import ray
 
 from lens_core import stages
 from lens_core.config import RunConfig, load_config
-from lens_core.distributed.workers import Workers
+from lens_core.distributed.count import Workers
 from lens_core.errors import StoppedError
 from lens_core.progress import Progress
 from lens_core.training.metrics_file import read_metrics

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from lens_core.config import RunConfig, load_config
 from lens_core.errors import LensError
 from lens_core.progress import Progress
-from lens_core.study import study
+from lens_core.stages.study import study
 from lens_core.tracking import EXPERIMENT, Tracking
 from tests.fakes import save_tiny_policy
 

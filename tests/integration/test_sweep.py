@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from lens_core.config import RunConfig, load_config
 from lens_core.errors import LensError
 from lens_core.progress import Progress
-from lens_core.sweep import sweep
+from lens_core.stages.sweep import sweep
 from lens_core.tracking import EXPERIMENT, Tracking
 from lens_core.training.metrics_file import read_metrics
 from tests.fakes import save_tiny_policy
@@ -170,7 +170,7 @@ def test_population_goes_on_from_checkpoints_of_its_best_with_other_values(base:
 KILLED = """
 import sys
 from pathlib import Path
-from lens_core.sweep import sweep
+from lens_core.stages.sweep import sweep
 from tests.integration.test_sweep import design
 sweep(design(Path(sys.argv[1]), "sweep.concurrent=1"), Path(sys.argv[2]))
 """

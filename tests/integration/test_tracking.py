@@ -15,7 +15,6 @@ from lens_core.tracking import (
     EXPERIMENT,
     Tracking,
     end_parent,
-    flatten,
     list_runs,
     new_run,
     parent_run,
@@ -161,7 +160,3 @@ def test_server_that_does_not_answer_is_named_at_once() -> None:
         stage_run(Tracking("http://127.0.0.1:9", "x"), "train"),
     ):
         pass
-
-
-def test_flatten_joins_keys_with_dots() -> None:
-    assert dict(flatten({"a": {"b": {"c": 1}}, "d": 2})) == {"a.b.c": 1, "d": 2}

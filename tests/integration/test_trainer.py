@@ -11,7 +11,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from lens_core.errors import LensError
 from lens_core.objective import LensConfig, advantages, confidence
-from lens_core.training.base import character_tokenizer
+from lens_core.training.ladder_base import character_tokenizer
 from lens_core.training.trainer import LensTrainer
 from tests.fakes import tiny_policy
 

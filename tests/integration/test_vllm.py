@@ -17,7 +17,7 @@ from lens_core.errors import LensError
 from lens_core.rollout.decode import Sampled
 from lens_core.rollout.engine import SamplingConfig, load_policy, sample_rollouts
 from lens_core.rollout.vllm_engine import VllmEngine
-from lens_core.training.base import BaseConfig, character_tokenizer, new_policy
+from lens_core.training.ladder_base import BaseConfig, character_tokenizer, new_policy
 
 pytestmark = pytest.mark.integration
 

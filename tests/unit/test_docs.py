@@ -14,7 +14,7 @@ import pytest
 import typer
 import yaml
 
-from lens_core.cli import GENERAL, app
+from lens_core.cli.main import GENERAL, app
 from lens_core.config import load_config, recipe_names
 
 ROOT = Path(__file__).resolve().parents[2]

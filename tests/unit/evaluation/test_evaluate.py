@@ -13,7 +13,7 @@ from lens_core.evaluation.evaluate import engine_name, evaluate_engine
 from lens_core.evaluation.records import ProblemResult
 from lens_core.rollout.decode import Sampled
 from lens_core.rollout.engine import SamplingConfig, TransformersEngine
-from lens_core.training.base import character_tokenizer
+from lens_core.training.ladder_base import character_tokenizer
 from tests.fakes import tiny_policy
 
 PROBLEMS = ladder(2, 0, LEVELS)  # prompts of different lengths, so that batches are padded differently

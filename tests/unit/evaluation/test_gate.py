@@ -2,7 +2,7 @@
 
 import pytest
 
-from lens_core.evaluation.gate import gate
+from lens_core.evaluation.by_problem import gate
 
 
 def counts(*right: int, n: int = 4) -> dict[str, tuple[int, int]]:

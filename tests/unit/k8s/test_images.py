@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from components.image import IMAGE
+from lens_components.image import IMAGE
 from tests.manifests import ROOT, containers, pod_templates, rendered
 
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]

@@ -14,7 +14,7 @@ import yaml
 from kubernetes.utils.quantity import parse_quantity
 from typer.testing import CliRunner
 
-from lens_core.cli import app
+from lens_core.cli.main import app
 from lens_core.kube.rayjob import Job
 from lens_core.kube.rayjob import manifest as rayjob
 from lens_core.kube.rules import check

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from lens_core.config import parse
 from lens_core.errors import LensError
 from lens_core.kube.settings import ClusterConfig, load_cluster
-from lens_core.sections import parse
 
 
 @pytest.mark.parametrize(

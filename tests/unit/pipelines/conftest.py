@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from lens_core.kube.settings import ClusterConfig, load_cluster
-from pipelines.catalogue import build_pipeline
-from pipelines.cluster import Site
+from lens_pipelines.catalogue import build_pipeline
+from lens_pipelines.site import Site
 
 FOLDER = Path(__file__).parent
 

@@ -8,9 +8,9 @@ import pytest
 
 from lens_core.config import load_config
 from lens_core.errors import LensError
-from pipelines.catalogue import ANY_CLUSTER, NAMES, arguments, build_pipeline, run_name
-from pipelines.cluster import Site
-from pipelines.launch import _cause, compile_pipelines, run_local
+from lens_core.kfp.launch import _cause, compile_pipelines, run_local
+from lens_pipelines.catalogue import ANY_CLUSTER, NAMES, arguments, build_pipeline, run_name
+from lens_pipelines.site import Site
 from tests.unit.pipelines.conftest import Compiled
 
 

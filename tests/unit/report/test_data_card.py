@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lens_core.cli import app
+from lens_core.cli.main import app
 from lens_core.config import DataConfig, SourceConfig
 from lens_core.data.prepare import prepare
 from lens_core.errors import LensError

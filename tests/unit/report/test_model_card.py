@@ -4,8 +4,8 @@ from pathlib import Path
 
 from huggingface_hub import ModelCard
 
+from lens_core.evaluation.passk import Estimate
 from lens_core.evaluation.records import PassKReport
-from lens_core.passk import Estimate
 from lens_core.report.model_card import model_card
 
 REPORT = PassKReport(

@@ -5,7 +5,7 @@ import pytest
 from lens_core.config import PromptConfig
 from lens_core.errors import LensError
 from lens_core.rollout.engine import encode_prompt, format_prompt, load_policy, load_tokenizer
-from lens_core.training.base import character_tokenizer
+from lens_core.training.ladder_base import character_tokenizer
 from tests.fakes import save_tiny_policy
 
 

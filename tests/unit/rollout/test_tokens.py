@@ -2,7 +2,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from lens_core.rollout.tokens import TokenLengths
-from lens_core.training.base import character_tokenizer
+from lens_core.training.ladder_base import character_tokenizer
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:

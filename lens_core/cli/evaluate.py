@@ -1,0 +1,95 @@
+"""`lens evaluate`, and what is made of evaluations: `lens compare` and `lens view`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lens_core.cli.options import DEFAULT_HOME, Config, Home, Overrides, TrackingUri, settings_of, store_of
+from lens_core.cli.output import conclude, progress, relative
+
+app = typer.Typer()
+
+
+@app.command()
+def evaluate(
+    policy: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Folder in Hugging Face format, or a name on the hub.")
+    ],
+    data: Annotated[Path, typer.Option(help="Folder made by `lens data prepare`, or a JSON Lines file of problems.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder to write; default: evaluations/LABEL/DATA.")
+    ] = None,
+    n: Annotated[int | None, typer.Option("-n", min=1, help="Completions of each problem.")] = None,
+    ks: Annotated[str | None, typer.Option("-k", help="Comma-separated k, e.g. 1,2,4,8,16.")] = None,
+    label: Annotated[str | None, typer.Option(help="Name in tables; default: the model's name.")] = None,
+    config: Config = "demo",
+    home: Home = DEFAULT_HOME,
+    tracking_uri: TrackingUri = None,
+    overrides: Overrides = None,
+) -> None:
+    """Sample, grade and report Pass@k of a policy on test problems. Interrupted, the same command goes on.
+
+    Example: lens evaluate policies/lens --data data -n 16 -k 1,2,4,8,16
+    """
+    from lens_core import stages
+    from lens_core.cli.tables import print_evaluation
+    from lens_core.evaluation.records import PassKReport
+    from lens_core.tracking import Tracking, whole_run
+
+    extra = [] if n is None else [f"evaluation.n={n}"]
+    extra += [] if ks is None else [f"evaluation.ks=[{ks}]"]
+    settings = settings_of(config, [*([] if overrides is None else overrides), *extra])
+    tracking = Tracking(store_of(tracking_uri, home), settings.name)
+    name = Path(policy).resolve().name if label is None else label
+    folder = Path("evaluations") / name / data.resolve().stem if output is None else output
+    with whole_run(tracking), progress() as display:
+        stages.evaluate(settings, name, data, policy, folder, tracking, display)
+    report = PassKReport.model_validate_json((folder / stages.PASSK_FILE).read_text(encoding="utf-8"))
+    viewer = folder / stages.VIEWER_FILE
+
+    def show() -> None:
+        print_evaluation(report)
+        typer.echo(f"\nSamples: {relative(viewer)}")
+
+    conclude({"evaluation": folder, "viewer": viewer, **report.model_dump(mode="json")}, show)
+
+
+@app.command()
+def compare(
+    one: Annotated[Path, typer.Argument(metavar="A", help="Folder of an evaluation.")],
+    other: Annotated[Path, typer.Argument(metavar="B", help="Folder of another one, on the same problems.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder to write; default: comparisons/A-vs-B.")
+    ] = None,
+) -> None:
+    """Is B better than A? Paired differences of Pass@k and maj@k over problems, and who wins which problem.
+
+    Example: lens compare evaluations/base/data evaluations/lens/data
+    """
+    from lens_core import stages
+    from lens_core.cli.tables import print_comparison
+    from lens_core.report.comparison import answer
+
+    found, folder = stages.compare_evaluations(one, other, output)
+    report = folder / stages.REPORT_FILE
+
+    def show() -> None:
+        print_comparison(found)
+        typer.echo(f"\n{answer(found)}\n\nReport:  {relative(report)}")
+
+    conclude({"report": report, "answer": answer(found), **found.model_dump(mode="json")}, show)
+
+
+@app.command()
+def view(folder: Annotated[Path, typer.Argument(help="Folder of an evaluation.")]) -> None:
+    """Write the sample viewer of an evaluation again: one HTML file with every completion.
+
+    Example: lens view evaluations/lens/data
+    """
+    from lens_core import stages
+
+    viewer = stages.view(folder)
+    conclude({"viewer": viewer}, str(viewer))

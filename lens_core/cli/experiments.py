@@ -1,0 +1,89 @@
+"""Many trainings at once: `lens study` and `lens sweep`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lens_core.cli.options import (
+    DEFAULT_HOME,
+    Config,
+    Home,
+    Overrides,
+    PreparedData,
+    TrackingUri,
+    settings_of,
+    store_of,
+)
+from lens_core.cli.output import conclude, progress, relative
+
+app = typer.Typer()
+
+
+@app.command()
+def study(
+    config: Config = "ladder-quick",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder to write; default: studies/NAME.")
+    ] = None,
+    home: Home = DEFAULT_HOME,
+    tracking_uri: TrackingUri = None,
+    overrides: Overrides = None,
+) -> None:
+    """Train every method with every seed, as Ray tasks, and compare them. What is finished is not done again.
+
+    Example: lens study --config ladder-quick -o studies/quick
+    """
+    from lens_core.cli.tables import print_study
+    from lens_core.report.study import answer
+    from lens_core.stages.study import study as run_study
+    from lens_core.tracking import Tracking, whole_run
+
+    settings = settings_of(config, overrides)
+    folder = Path("studies") / settings.name if output is None else output
+    tracking = Tracking(store_of(tracking_uri, home), settings.name)
+    with whole_run(tracking), progress() as display:
+        found = run_study(settings, folder, tracking, display)
+    report = folder / "report.html"
+
+    def show() -> None:
+        print_study(found)
+        typer.echo(f"\n{answer(found)}\n\nReport:  {relative(report)}")
+
+    conclude({"report": report, "answer": answer(found), **found}, show)
+
+
+@app.command()
+def sweep(
+    config: Config = "ladder-sweep",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder to write; default: sweeps/NAME.")
+    ] = None,
+    data: PreparedData = None,
+    home: Home = DEFAULT_HOME,
+    tracking_uri: TrackingUri = None,
+    overrides: Overrides = None,
+) -> None:
+    """Search the values with the best Pass@k on held-out problems. Finished trials are not run again.
+
+    Example: lens sweep --config ladder-sweep -o sweeps/ladder && lens train --config sweeps/ladder/best.yaml
+    """
+    from lens_core.cli.tables import print_sweep
+    from lens_core.stages.sweep import BEST_FILE
+    from lens_core.stages.sweep import sweep as run_sweep
+    from lens_core.tracking import Tracking, whole_run
+
+    settings = settings_of(config, overrides)
+    folder = Path("sweeps") / settings.name if output is None else output
+    tracking = Tracking(store_of(tracking_uri, home), settings.name)
+    with whole_run(tracking), progress() as display:
+        found = run_sweep(settings, folder, tracking, display, data)
+    report, best = folder / "report.html", folder / BEST_FILE
+
+    def show() -> None:
+        print_sweep(found)
+        typer.echo(f"\nReport:  {relative(report)}\nBest:    {relative(best)}")
+
+    conclude({**found, "report": report, "best_config": best}, show)

@@ -1,0 +1,103 @@
+"""`lens`: parses, calls one stage or pipeline function, prints. Each group of commands has a file beside this one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import metadata
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
+
+from lens_core.cli import data, evaluate, experiments, kube, output, pipeline, runs, train
+from lens_core.cli.options import DEFAULT_HOME, Home, Overrides, TrackingUri
+from lens_core.errors import LensError
+
+GENERAL = ("--debug", "--quiet", "-q", "--json")
+"""Options of every command, which may stand anywhere before `--`."""
+
+
+class _GeneralOptionsFirst(TyperGroup):
+    """Puts the general options where Typer looks for them; people write them behind the command."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        own = args[: args.index("--")] if "--" in args else args
+        general = [each for each in own if each in GENERAL]
+        return super().parse_args(ctx, [*general, *(each for each in own if each not in GENERAL), *args[len(own) :]])
+
+
+app = typer.Typer(
+    cls=_GeneralOptionsFirst,
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    help="LENS-GRPO: reinforcement learning with verifiable rewards that does not waste mistakes.\n\n"
+    "Example: lens demo",
+)
+for group in (train.app, evaluate.app, experiments.app, runs.app):
+    app.add_typer(group)
+app.add_typer(data.app, name="data")
+app.add_typer(pipeline.app, name="pipeline")
+app.add_typer(kube.app, name="k8s")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lens {metadata.version('lens-grpo')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress: the result alone.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Progress and result as JSON, one object a line, for logs and programs.")
+    ] = False,
+) -> None:
+    """Options of every command, wherever they stand; `--debug` is read by `main`."""
+    output.manner.set(output.Manner(quiet, as_json))
+
+
+@app.command()
+def demo(home: Home = DEFAULT_HOME, tracking_uri: TrackingUri = None, overrides: Overrides = None) -> None:
+    """Run the whole pipeline on this machine: train GRPO and LENS on the ladder, compare their Pass@k.
+
+    Example: lens demo --set train.steps=20
+    """
+    pipeline.run_here("lens", "demo", home, tracking_uri, overrides, registers=False)
+
+
+_INTERRUPTED = 130
+"""Typer's exit code after Ctrl-C, the shell's convention of 128 + SIGINT."""
+
+
+def main() -> None:
+    """Entry point: bad input is one line and exit code 2; `--debug` anywhere shows the traceback instead."""
+    debug = "--debug" in sys.argv
+    os.environ.setdefault("TQDM_DISABLE", "1")  # libraries' bars for every file would run through ours
+    try:
+        code = app(sys.argv[1:], standalone_mode=False)
+    except TyperException as error:
+        # A group without a command has printed its help already; Typer counts that among the errors, with no message.
+        message = getattr(error, "format_message", error.__str__)().rstrip(".")
+        if message:
+            _complain(f"{message}; see --help")
+        sys.exit(2)
+    except LensError as error:
+        if debug:
+            raise
+        _complain(str(error))
+        sys.exit(error.exit_code)
+    if code == _INTERRUPTED:
+        _complain("interrupted; finished steps are kept, and the same command goes on from them")
+    sys.exit(code)
+
+
+def _complain(message: str) -> None:
+    typer.echo(f"lens: {' '.join(message.split())}", err=True)

@@ -1,0 +1,142 @@
+"""Commands about what is tracked (`register`, `runs`, `ui`), and `doctor` about what every command needs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lens_core.cli.options import DEFAULT_HOME, Config, Home, Overrides, TrackingUri, settings_of, store_of
+from lens_core.cli.output import conclude, remark
+from lens_core.errors import LensError
+
+app = typer.Typer()
+
+
+class WeightsChoice(StrEnum):
+    """What becomes of a registered policy's files."""
+
+    reference = "reference"
+    upload = "upload"
+
+
+@app.command()
+def register(
+    policy: Annotated[Path, typer.Argument(help="Policy folder.")],
+    evaluation: Annotated[Path, typer.Option(help="Folder that `lens evaluate` wrote for it.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for the model card; default: beside the evaluation.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name in the registry; default: lens-CONFIGURATION.")] = None,
+    weights: Annotated[
+        WeightsChoice, typer.Option(help="Note where the files lie, or copy them into MLflow's artifact store.")
+    ] = WeightsChoice.reference,
+    k: Annotated[int | None, typer.Option("-k", min=1, help="Pass@k to compare; default: the smallest.")] = None,
+    licence: Annotated[str | None, typer.Option(help="SPDX identifier for the model card, e.g. apache-2.0.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Evaluation of the champion; default: the one that it was registered with.")
+    ] = None,
+    config: Config = "demo",
+    home: Home = DEFAULT_HOME,
+    tracking_uri: TrackingUri = None,
+    overrides: Overrides = None,
+) -> None:
+    """Register a policy as `champion`, if its Pass@k beats the present champion's; exit code 1 if it does not.
+
+    Example: lens register policies/lens --evaluation evaluations/lens --weights upload
+    """
+    from lens_core.stages.registration import policy_bytes
+    from lens_core.stages.registration import register as register_policy
+    from lens_core.tracking import MODEL_CARD_FILE, Tracking, whole_run
+
+    settings = settings_of(config, overrides)
+    tracking = Tracking(store_of(tracking_uri, home), settings.name)
+    folder = evaluation / "registration" if output is None else output
+    if weights is WeightsChoice.upload:
+        size = policy_bytes(policy) / 1e6
+        remark(f"{size:,.1f} MB of weights go to MLflow's artifact store if the gate is passed")
+    with whole_run(tracking):
+        found = register_policy(
+            settings, policy, evaluation, folder, tracking, name, weights.value, k, licence, against
+        )
+    card = folder / MODEL_CARD_FILE
+    conclude({"card": card, **found}, f"{found['text']}\nCard:    {card}")
+    if found["version"] is None:
+        raise typer.Exit(1)
+
+
+@app.command()
+def runs(
+    compare: Annotated[
+        list[str] | None, typer.Argument(metavar="[A B]", help="Two runs to compare: ids, or RUN/STAGE.")
+    ] = None,
+    newest: Annotated[int, typer.Option("-n", min=1, help="Pipeline runs to list.")] = 10,
+    home: Home = DEFAULT_HOME,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """List the newest runs, or compare two: parameters that differ, and all metrics.
+
+    Example: lens runs && lens runs 'demo/train grpo' 'demo/train lens'
+    """
+    from lens_core.cli.tables import print_runs, print_two_runs
+    from lens_core.tracking import find_run, list_runs
+
+    uri = store_of(tracking_uri, home)
+    names = [] if compare is None else compare
+    if len(names) not in (0, 2):
+        raise LensError(f"`lens runs` takes no run or two to compare, not {len(names)}")
+    found = [find_run(uri, each) for each in names] if names else list_runs(uri, newest)
+    if names:
+        conclude(found, lambda: print_two_runs(*found))
+    elif found:
+        conclude(found, lambda: print_runs(found))
+    else:
+        conclude(found, f"nothing is tracked in {uri} yet; `lens demo` makes a first run")
+
+
+@app.command()
+def ui(
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for other machines too.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
+    home: Home = DEFAULT_HOME,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Open MLflow on the store of --home, until Ctrl-C; of a server, print the address.
+
+    Example: lens ui --port 5001
+    """
+    from lens_core.tracking import EXPERIMENT, list_runs
+
+    uri = store_of(tracking_uri, home)
+    if uri.startswith(("http://", "https://")):
+        conclude({"address": uri}, uri)
+        return
+    list_runs(uri, 1)  # makes the store, and closes runs that were killed
+    typer.echo(f"MLflow:  http://{host}:{port} (experiment {EXPERIMENT}, {uri}); Ctrl-C ends it")
+    sys.stdout.flush()
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
+    command += ["--workers", "1"]  # for one person; each takes seconds to start, and a few hundred MB
+    os.execv(sys.executable, command)
+
+
+@app.command()
+def doctor(
+    kfp_endpoint: Annotated[str | None, typer.Option(envvar="KFP_ENDPOINT", help="Address of the KFP API.")] = None,
+    home: Home = DEFAULT_HOME,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Check Python, packages, GPU, memory, disk, Ray, MLflow and KFP, and say how to mend each. Exit code 1: broken.
+
+    Example: lens doctor --tracking-uri http://mlflow:5000
+    """
+    from lens_core.cli.doctor import examine
+    from lens_core.cli.tables import print_checks
+
+    checks = examine(home, store_of(tracking_uri, home), kfp_endpoint)
+    conclude(checks, lambda: print_checks(checks))
+    if any(check.status == "broken" for check in checks):
+        raise typer.Exit(1)

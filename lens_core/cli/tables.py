@@ -1,0 +1,240 @@
+"""Results as tables in a terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lens_core.evaluation.by_problem import Comparison
+from lens_core.evaluation.passk import Estimate
+from lens_core.evaluation.records import PassKReport, Slice
+from lens_core.report.study import signed
+from lens_core.tracking import differing
+
+if TYPE_CHECKING:
+    from lens_core.cli.doctor import Check
+    from lens_core.tracking import RunRow
+
+_DUELS = 5
+"""Problems shown from each end of the list of wins and losses; the report has them all."""
+
+
+def _console() -> Console:
+    """Of the terminal's width; wide enough for every table where there is none."""
+    return Console(width=None if sys.stdout.isatty() else 140)
+
+
+def print_tables(reports: Sequence[PassKReport]) -> None:
+    """Pass@k of each model, then its Pass@1 by level, in percent with 95 % intervals."""
+    ks, levels = reports[0].ks, sorted({level for report in reports for level in report.levels})
+    console = _console()
+    table = Table(title=f"Pass@k, % [95 % interval], {reports[0].problems} problems x {reports[0].n} answers")
+    by_level = Table(title=f"Pass@{ks[0]} by level, %")
+    table.add_column("")
+    by_level.add_column("")
+    for k in ks:
+        table.add_column(f"Pass@{k}", justify="right")
+    for level in levels:
+        by_level.add_column(f"level {level}", justify="right")
+    for report in reports:
+        table.add_row(report.model, *(_cell(report.overall, k) for k in ks))
+        by_level.add_row(report.model, *(_cell(report.levels.get(level, {}), ks[0]) for level in levels))
+    console.print(table)
+    if levels:
+        console.print(by_level)
+
+
+def print_evaluation(report: PassKReport) -> None:
+    """All that an evaluation found: Pass@k, maj@k, lengths and calibration; by level, subject and source as well."""
+    console = _console()
+    table = Table(title=f"{report.model}, % [95 % interval], {report.problems} problems x {report.n} answers")
+    for title in ("", *(f"k = {k}" for k in report.ks)):
+        table.add_column(title, justify="right" if title else "left")
+    table.add_row("Pass@k", *(_cell(report.overall, k) for k in report.ks))
+    table.add_row("maj@k", *(_cell(report.majority, k) for k in report.ks))
+    console.print(table)
+    for name, parts in report.slices.items():
+        console.print(_slices_table(name, parts, report.ks))
+    console.print(
+        f"{report.mean_tokens:.1f} tokens an answer, {report.truncated:.1%} cut off, {report.ungraded:.1%} ungraded"
+    )
+    if report.calibration is not None:
+        console.print(_calibration_table(report))
+
+
+def _slices_table(name: str, parts: Mapping[str, Slice], ks: Sequence[int]) -> Table:
+    """The first and the last k: more would not fit a terminal."""
+    shown = list(dict.fromkeys((ks[0], ks[-1])))
+    table = Table(title=f"By {name}, %")
+    table.add_column(name)
+    titles = [*(f"Pass@{k}" for k in shown), f"maj@{ks[-1]}", "tokens", "cut off", "ECE", "problems"]
+    for title in titles:
+        table.add_column(title, justify="right")
+    for value, of in parts.items():
+        table.add_row(
+            value,
+            *(_cell(of.overall, k) for k in shown),
+            _cell(of.majority, ks[-1]),
+            f"{of.mean_tokens:.1f}",
+            f"{100 * of.truncated:.1f}",
+            "" if of.calibration is None else f"{of.calibration.ece:.3f}",
+            str(of.problems),
+        )
+    return table
+
+
+def _calibration_table(report: PassKReport) -> Table:
+    assert report.calibration is not None
+    auroc = "" if report.calibration.auroc is None else f", AUROC {report.calibration.auroc:.3f}"
+    table = Table(title=f"Confidence: ECE {report.calibration.ece:.3f}{auroc}")
+    for title in ("confidence", "answers", "mean confidence, %", "right, %"):
+        table.add_column(title, justify="right")
+    for row in report.calibration.bins:
+        between = f"{row.low:.1f} to {row.high:.1f}"
+        table.add_row(between, str(row.answers), f"{100 * row.confidence:.1f}", f"{100 * row.right:.1f}")
+    return table
+
+
+def print_comparison(found: Comparison) -> None:
+    """Paired differences for every k, and wins and losses."""
+    one, other = found.one.model, found.other.model
+    table = Table(title=f"{other} less {one}, % [95 % interval]")
+    for title in ("", one, other, "difference", "p", "problems"):
+        table.add_column(title, justify="right" if title else "left")
+    for name, rows in (("Pass", found.pass_at_k), ("maj", found.majority_at_k)):
+        for k, each in rows.items():
+            if name == "maj" and k == 1:  # the same as Pass@1
+                continue
+            of = each.difference
+            table.add_row(
+                f"{name}@{k}",
+                f"{100 * each.one:.1f}",
+                f"{100 * each.other:.1f}",
+                f"{signed(of.estimate)} [{signed(of.low)}, {signed(of.high)}]",
+                f"{each.p:.2g}",
+                str(of.problems),
+            )
+    console = _console()
+    console.print(table)
+    wins = f"wins {found.wins} problems, loses {found.losses}, ties {found.ties}"
+    console.print(f"{other} {wins} (sign test: p = {found.sign_p:.2g})")
+    duels = [duel for duel in found.duels if duel.difference]
+    shown = duels if len(duels) <= 2 * _DUELS else duels[:_DUELS] + duels[-_DUELS:]
+    table = Table(title=f"Largest losses and wins of {other}, right answers")
+    for title in ("problem", "level", one, other, "difference"):
+        table.add_column(title, justify="left" if title == "problem" else "right", overflow="fold")
+    for duel in shown:
+        assert duel.difference is not None
+        counts = (f"{right} of {graded}" for graded, right in (duel.one, duel.other))
+        table.add_row(duel.problem, "" if duel.level is None else str(duel.level), *counts, signed(duel.difference))
+    if shown:
+        console.print(table)
+
+
+def _cell(estimates: Mapping[int, Estimate], k: int) -> str:
+    if k not in estimates:
+        return "not graded"
+    return f"{100 * estimates[k].estimate:.1f} [{100 * estimates[k].low:.1f}, {100 * estimates[k].high:.1f}]"
+
+
+def print_study(found: Mapping[str, Any]) -> None:
+    """Pass@k of each method over seeds, with the paired differences to the reference."""
+    k, by_method = next(iter(found["pass_at_k"].items()))
+    table = Table(title=f"Pass@{k}, %, mean over {len(found['seeds'])} seeds [95 % interval]")
+    for title in ("", f"Pass@{k}", f"less {found['reference']}", "p", "p corrected"):
+        table.add_column(title, justify="right" if title else "left")
+    for method, of in by_method.items():
+        mean, each = of["mean"], of.get("difference")
+        cells = [f"{100 * mean['mean']:.1f} [{100 * mean['low']:.1f}, {100 * mean['high']:.1f}]"]
+        if each is not None:
+            low, high = signed(each["mean"]["low"]), signed(each["mean"]["high"])
+            cells += [f"{signed(each['mean']['mean'])} [{low}, {high}]", f"{each['p']:.3f}", f"{each['p_holm']:.3f}"]
+        table.add_row(method, *cells)
+    _console().print(table)
+
+
+def print_sweep(found: Mapping[str, Any], most: int = 10) -> None:
+    """The best trials with their values."""
+    trials = sorted(found["trials"], key=lambda trial: -1 if trial["value"] is None else trial["value"], reverse=True)
+    table = Table(
+        title=f"{found['target']} on held-out problems, the best {min(most, len(trials))} of {len(trials)} trials"
+    )
+    for title in (found["target"], "", "step", *(path.rsplit(".", 1)[-1] for path in trials[0]["values"])):
+        table.add_column(title, justify="right")
+    for trial in trials[:most]:
+        last = trial["history"][-1] if trial["history"] else {"step": 0}
+        values = [f"{value:.3g}" if isinstance(value, float) else str(value) for value in trial["values"].values()]
+        result = "" if trial["value"] is None else f"{100 * trial['value']:.1f} %"
+        table.add_row(result, trial["status"], f"{last['step']:.0f}", *values)
+    _console().print(table)
+
+
+def print_runs(rows: Sequence[RunRow]) -> None:
+    """Pipeline runs, with their stages and trials indented below them."""
+    table = Table(title=f"Runs, the newest first, at {datetime.now():%H:%M}")
+    for title in ("run", "status", "method", "Pass@1", "age", "took", "id"):
+        table.add_column(title, justify="right" if title in ("Pass@1", "age", "took") else "left")
+    colours = {"FINISHED": "green", "RUNNING": "cyan", "FAILED": "red", "KILLED": "yellow"}
+    now = time.time()
+    for row in rows:
+        name = Text("  " * row.depth + row.name, style="bold" if row.depth == 0 else "")
+        status = Text(row.status.lower(), style=colours.get(row.status, ""))
+        reached = "" if row.pass_at_1 is None else f"{100 * row.pass_at_1:.1f} %"
+        took = duration((now if row.ended_s is None else row.ended_s) - row.started_s)
+        table.add_row(name, status, row.method or "", reached, duration(now - row.started_s), took, row.id[:8])
+    _console().print(table)
+
+
+def print_two_runs(a: RunRow, b: RunRow) -> None:
+    """Parameters that differ, and the metrics that either has; those of the machine are left out."""
+    titles = [f"{row.run} / {row.name}\n{row.id[:8]}" for row in (a, b)]
+    params = Table("parameter", *titles, title="Parameters that differ")
+    for key, pair in differing(a.params, b.params).items():
+        params.add_row(key, *("-" if value is None else value for value in pair))
+    metrics = Table("metric", *titles, "difference", title="Metrics, the last of each")
+    for key in sorted({*a.metrics, *b.metrics}):
+        if not key.startswith("system/"):
+            values = [row.metrics.get(key) for row in (a, b)]
+            known = [value for value in values if value is not None]
+            difference = f"{known[1] - known[0]:+.4g}" if len(known) == 2 else ""
+            metrics.add_row(key, *("-" if value is None else f"{value:.4g}" for value in values), difference)
+    for table in (params, metrics):
+        if table.row_count:
+            _console().print(table)
+
+
+def print_checks(checks: Sequence[Check]) -> None:
+    """What `lens doctor` has looked at, and below it how to mend what is not in order."""
+    colours = {"ok": "green", "missing": "yellow", "broken": "red"}
+    table = Table(show_header=False)
+    for check in checks:
+        table.add_row(check.name, Text(check.status, colours[check.status]), Text(check.found))
+    console = _console()
+    console.print(table)
+    for check in checks:
+        if check.remedy:
+            console.print(Text(f"{check.name}: {check.remedy}"), soft_wrap=True)
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3 h`, `2 d`."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def print_plan(plan: Mapping[str, Mapping[str, str]]) -> None:
+    """What a training would generate, update and occupy (see `lens_core.stages.plan`)."""
+    for title, rows in plan.items():
+        table = Table(title=title, title_justify="left", show_header=False)
+        for name, value in rows.items():
+            table.add_row(name, value)
+        _console().print(table)

@@ -1,0 +1,156 @@
+"""`lens train`, and what a training starts from: `lens base` and `lens recipe`."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lens_core.cli.options import (
+    DEFAULT_HOME,
+    Config,
+    Home,
+    Output,
+    Overrides,
+    PreparedData,
+    TrackingUri,
+    settings_of,
+    store_of,
+)
+from lens_core.cli.output import conclude, progress
+from lens_core.errors import LensError
+
+if TYPE_CHECKING:
+    from lens_core.config import RunConfig
+    from lens_core.distributed.count import Workers
+
+app = typer.Typer()
+base_app = typer.Typer(no_args_is_help=True, help="The demo's base policy.")
+recipe_app = typer.Typer(no_args_is_help=True, help="Recipes: whole runs that ship with the package.")
+app.add_typer(base_app, name="base")
+app.add_typer(recipe_app, name="recipe")
+
+
+@base_app.command("train")
+def base_train(
+    output: Output, steps: Annotated[int | None, typer.Option(min=1, help="Default: the shipped recipe's.")] = None
+) -> None:
+    """Make the demo's base policy again: about five minutes on two cores.
+
+    Example: lens base train -o base && lens pipeline run -s base=base
+    """
+    from lens_core.progress import Progress
+    from lens_core.training.ladder_base import BaseConfig, train_base
+
+    recipe = BaseConfig() if steps is None else BaseConfig(steps=steps)
+    with progress() as display:
+        train_base(
+            recipe,
+            output,
+            lambda step, loss: display(Progress("train base", step, recipe.steps, f"loss {loss:.3f}")),
+        )
+    conclude({"base": output}, str(output))
+
+
+@app.command()
+def train(
+    data: PreparedData = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder to write; default: runs/NAME/METHOD.")
+    ] = None,
+    method: Annotated[str, typer.Option("--method", "-m", help="One of the configuration's methods.")] = "lens",
+    config: Config = "demo",
+    base: Annotated[
+        Path | None, typer.Option(help="Policy to start from; default: the configuration's `base`.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint in --output, in the same MLflow run.")
+    ] = False,
+    workers: Annotated[
+        str, typer.Option(help="Processes of a Ray cluster: N, or MIN:MAX for as many as fit; 0: this process.")
+    ] = "0",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print configuration, batch arithmetic and memory; touch nothing.")
+    ] = False,
+    home: Home = DEFAULT_HOME,
+    tracking_uri: TrackingUri = None,
+    overrides: Overrides = None,
+) -> None:
+    """Train one method, tracked in MLflow.
+
+    Example: lens train --recipe ladder-cpu --method lens -o policies/lens --set train.steps=50
+    """
+    from lens_core import stages
+    from lens_core.data.summary import SUMMARY_FILE
+    from lens_core.tracking import Tracking, whole_run
+
+    settings = settings_of(config, overrides)
+    if dry_run:
+        from lens_core.cli.tables import print_plan
+        from lens_core.stages.plan import plan_training
+
+        plan = plan_training(settings, method, base)
+
+        def show() -> None:
+            typer.echo(_yaml(settings), nl=False)
+            print_plan(plan)
+
+        conclude({"config": settings, "plan": plan}, show)
+        return
+    folder = Path("runs") / settings.name / method if output is None else output
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (data is None or base is None):
+        raise LensError("several processes cannot prepare one folder: run `lens data prepare`, pass --data and --base")
+    if not stages.is_main_process():
+        assert data is not None
+        assert base is not None
+        stages.train(settings, method, data, base, folder, resume=resume)
+        return
+    tracking = Tracking(store_of(tracking_uri, home), settings.name)
+    with whole_run(tracking), progress() as display:
+        if data is None:
+            data = folder / "data"
+            if not (resume and (data / SUMMARY_FILE).exists()):
+                stages.prepare(settings, data, tracking, display)
+        start = stages.base(settings, folder / "base") if base is None else base
+        stages.train(settings, method, data, start, folder, tracking, display, resume, _workers(workers))
+    summary = json.loads((folder / stages.TRAINING_FILE).read_text(encoding="utf-8"))
+    conclude({"policy": folder, **summary}, str(folder))
+
+
+def _workers(text: str) -> Workers | None:
+    from lens_core.distributed.count import Workers
+
+    workers = Workers.parse(text)
+    return workers if workers.most else None
+
+
+@recipe_app.command("list")
+def recipe_list() -> None:
+    """Names of the recipes that ship with the package.
+
+    Example: lens recipe list
+    """
+    from lens_core.config import recipe_names
+
+    conclude(recipe_names(), "\n".join(recipe_names()))
+
+
+@recipe_app.command("show")
+def recipe_show(
+    name: Annotated[str, typer.Argument(help="Recipe name or YAML file.")], overrides: Overrides = None
+) -> None:
+    """Print a recipe as it resolves, every default included.
+
+    Example: lens recipe show demo --set train.steps=20
+    """
+    settings = settings_of(name, overrides)
+    conclude(settings, _yaml(settings).rstrip())
+
+
+def _yaml(settings: RunConfig) -> str:
+    import yaml
+
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)

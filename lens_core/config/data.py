@@ -1,0 +1,130 @@
+"""Where problems come from, and what is made of them before a training sees them (docs/data.md)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from lens_core.config.sections import Section
+
+
+class SourceConfig(Section):
+    """Where problems come from (docs/data.md)."""
+
+    kind: Literal[
+        "ladder", "problems", "huggingface", "math", "gsm8k", "dapo", "numina", "aime", "amc", "olympiadbench"
+    ]
+    """`ladder`: generated; `problems`: our own format; `huggingface`: any table, by `columns`; the others: a published
+    set in its own columns."""
+    path: str | None = None
+    """A file (JSON Lines, JSON, Parquet or CSV), a local folder of the `datasets` library, or a name on the hub."""
+    columns: dict[Literal["prompt", "answer", "level", "subject", "solution"], str] | None = None
+    """`huggingface` only: which column holds which field, e.g. `{prompt: question, answer: answer}`; `a.b` is
+    key `b` of the object in column `a`."""
+    split: str | None = None
+    """Of a folder or a data set on the hub; None: `train`."""
+    subset: tuple[str, ...] = ()
+    """Configurations of a data set on the hub, read one after the other; empty: its default one."""
+    levels: tuple[int, ...] | None = None
+    """Keep these levels only; None: all."""
+    synthetic: bool = True
+    """False: leave out problems that their set marks as synthetic (NuminaMath-1.5)."""
+    limit: int | None = Field(None, ge=1)
+    """Keep a random subset of this many distinct problems (by `seed`), drawn from what is left after all filters and
+    decontamination; None: all."""
+    per_level: int | None = Field(None, ge=1)
+    """`ladder` only: distinct problems of each level."""
+    seed: int = Field(0, ge=0)
+    """Of the ladder's problems, and of the subset that `limit` keeps."""
+    name: str | None = None
+    """Where its problems are said to come from, in counts and tables; None: the kind, or the name of a `huggingface`
+    source's file or data set."""
+    licence: str | None = None
+    """For the data card; None: that of the published set, where the kind names one."""
+
+    @field_validator("subset", mode="before")
+    @classmethod
+    def _one_subset_is_a_list_of_one(cls, subset: Any) -> Any:
+        return (subset,) if isinstance(subset, str) else subset
+
+    @model_validator(mode="after")
+    def _fields_fit_kind(self) -> Self:
+        if self.kind == "ladder":
+            if self.per_level is None:
+                raise ValueError("a ladder source needs per_level, the number of problems of each level")
+            if self.path is not None:
+                raise ValueError("a ladder source is generated and takes no path")
+        else:
+            if self.path is None:
+                raise ValueError(f"a {self.kind} source needs a path")
+            if self.per_level is not None:
+                raise ValueError(f"per_level belongs to ladder sources; a {self.kind} source takes limit")
+        if self.kind == "huggingface":
+            if self.columns is None or not {"prompt", "answer"} <= self.columns.keys():
+                raise ValueError("a huggingface source needs columns with at least prompt and answer")
+        elif self.columns is not None:
+            raise ValueError(f"columns belong to huggingface sources, not to {self.kind}, whose columns are known")
+        if self.kind == "ladder" and (self.split is not None or self.subset):
+            raise ValueError("split and subset belong to data sets, not to the ladder")
+        return self
+
+
+class DecontaminationConfig(Section):
+    """Training problems that are also evaluation problems are removed, word for word or nearly so (docs/data.md)."""
+
+    against: tuple[SourceConfig, ...] = ()
+    """Further evaluation sets, beside the run's own test problems."""
+    near: float | None = Field(0.8, ge=0.5, le=1)
+    """Jaccard similarity of two prompts' n-grams from which they are near duplicates; None: equal prompts only."""
+    ngram: int = Field(3, ge=1)
+    """Tokens in an n-gram."""
+
+
+class PassRateConfig(Section):
+    """Difficulty, as the share of a model's answers that were right."""
+
+    path: str
+    """`rollouts.jsonl` of `lens data pass-rates` or `lens evaluate`, its folder, or a file with a `prompt` and its
+    `pass_rate` in each row."""
+    low: float = Field(0.0, ge=0, le=1)
+    high: float = Field(1.0, ge=0, le=1)
+    """Problems with a rate in [low, high] are kept."""
+    unknown: Literal["keep", "drop"] = "drop"
+    """What becomes of problems without a rate."""
+
+    @model_validator(mode="after")
+    def _low_is_below_high(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low {self.low} exceeds high {self.high}")
+        return self
+
+
+class DataConfig(Section):
+    """The problems of a run."""
+
+    train: tuple[SourceConfig, ...] = Field(min_length=1)
+    """One source, or a list of sources that are mixed; a problem that two of them hold counts once."""
+    test: SourceConfig | None = None
+    """None: `test_share` of the training problems is held out."""
+    test_share: float = Field(0.1, gt=0, lt=1)
+    """Share held out where `test` is None."""
+    validation: int = Field(0, ge=0)
+    """Training problems that are held out for choices: `lens sweep` compares its trials on them, and never on the test
+    problems."""
+    decontamination: DecontaminationConfig = DecontaminationConfig()
+    max_prompt_tokens: int | None = Field(None, ge=1)
+    """Leave out training problems whose prompt, as the base policy is asked, has more tokens; None: no limit."""
+    pass_rate: PassRateConfig | None = None
+    """Keep training problems of a certain difficulty only; None: all."""
+    format: Literal["jsonl", "parquet"] = "jsonl"
+    """Of the files that are written."""
+    seed: int = Field(0, ge=0)
+    """Of the hold-outs and of the order of the training problems."""
+    skip_bad_rows: bool = False
+    """Count bad rows and write them aside instead of stopping at the first."""
+
+    @field_validator("train", mode="before")
+    @classmethod
+    def _one_source_is_a_list_of_one(cls, train: Any) -> Any:
+        return train if isinstance(train, list | tuple) else (train,)

@@ -1,0 +1,88 @@
+"""Many trainings at once: a study over methods and seeds, a sweep over values."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from lens_core.config.sections import Section
+
+_LISTS = ("choice", "grid_search")
+
+
+DISTRIBUTIONS = (*_LISTS, "uniform", "quniform", "loguniform", "randint", "lograndint")
+"""Names of Ray Tune's distributions that a sweep knows."""
+
+
+class StudyConfig(Section):
+    """An experiment: every method with every seed, on the same base, data and budget (`lens study`)."""
+
+    seeds: tuple[int, ...] = Field(min_length=2)
+    """Of the trainings; methods are compared pair by pair, seed by seed."""
+    reference: str = "grpo"
+    """The method that others are compared with."""
+    cpus_per_training: int = Field(1, ge=1)
+    """Of Ray's CPUs; trainings run side by side as long as there are some left."""
+    gpus_per_training: float = Field(0, ge=0)
+
+
+class SweepConfig(Section):
+    """A search for the values of a configuration with the best Pass@k on `data.validation` problems (`lens sweep`)."""
+
+    method: str = "lens"
+    """The method that is trained."""
+    space: dict[str, dict[str, Any]] = Field(min_length=1)
+    """Key path -> a distribution of Ray Tune with its arguments: `methods.lens.alpha: {loguniform: [0.01, 10]}`."""
+    search: Literal["random", "grid", "optuna"] = "optuna"
+    """`grid` goes through all combinations of `choice` and `grid_search` values."""
+    scheduler: Literal["none", "asha", "median", "pbt"] = "asha"
+    """What stops trials early: successive halving, the median of the others, or nothing. Or population-based training
+    (`pbt`, arXiv 1711.09846): at every validation the worst quarter goes on from checkpoints of the best, with other
+    values."""
+    trials: int = Field(16, ge=1)
+    """`grid` has as many as there are combinations."""
+    concurrent: int | None = Field(None, ge=1)
+    """Trials side by side; None: as many as there are CPUs for."""
+    validate_every: int = Field(10, ge=1)
+    """Steps between two measurements of a trial, at which it may be stopped."""
+    k: int = Field(1, ge=1)
+    """The target is Pass@k, from `evaluation.n` answers to each validation problem."""
+    cpus_per_trial: int = Field(1, ge=1)
+    gpus_per_trial: float = Field(0, ge=0)
+    seed: int = Field(0, ge=0)
+    """Of the search; trainings have `train.seed`, the same for all trials."""
+
+    @field_validator("space")
+    @classmethod
+    def _distributions_are_known(cls, space: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for path, distribution in space.items():
+            name, values = next(iter(distribution.items()), ("", None))
+            if len(distribution) != 1 or name not in DISTRIBUTIONS or not isinstance(values, list) or not values:
+                raise ValueError(
+                    f"{path} is {distribution}; give one of {', '.join(DISTRIBUTIONS)} with its arguments as a list, "
+                    "for example {loguniform: [0.01, 10]}"
+                )
+            if name not in _LISTS and len(values) != (3 if name.startswith("q") else 2):
+                wanted = "[low, high, step]" if name.startswith("q") else "[low, high]"
+                raise ValueError(f"{path}: {name} takes {wanted}, not {values}")
+        return space
+
+    @model_validator(mode="after")
+    def _search_knows_the_distributions(self) -> Self:
+        endless = [path for path, distribution in self.space.items() if next(iter(distribution)) not in _LISTS]
+        gridded = [path for path, distribution in self.space.items() if "grid_search" in distribution]
+        if self.scheduler == "pbt":
+            if self.search != "random" or gridded:
+                raise ValueError("scheduler 'pbt' makes up values by itself: set search: random, and no grid_search")
+            fixed = [path for path in self.space if not (path.startswith("methods.") or path == "train.learning_rate")]
+            if fixed:
+                raise ValueError(
+                    f"scheduler 'pbt' changes values in mid-training, which methods.* and train.learning_rate can; "
+                    f"take {', '.join(fixed)} out of the space"
+                )
+        if self.search == "optuna" and gridded:
+            raise ValueError(f"search 'optuna' has no grid_search; give {', '.join(gridded)} as choice")
+        if self.search == "grid" and endless:
+            raise ValueError(f"search 'grid' needs choice or grid_search, not a range, for {', '.join(endless)}")
+        return self

@@ -1,0 +1,65 @@
+"""Reads a configuration: a recipe by name or a YAML file by path, with overrides as `key.path=value`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lens_core.config.run import RunConfig
+from lens_core.config.sections import override_value, parse
+from lens_core.errors import LensError
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that the package ships."""
+    folder = resources.files("lens_core.recipes")
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_config(source: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a recipe by name, or a YAML file by path, apply `key.path=value` overrides, and validate the whole.
+
+    `extends: NAME` in a file takes what it does not say from another recipe or file; `methods` and a data source that
+    says its kind are replaced as a whole.
+
+    Raises:
+        LensError: naming the recipe, file, key or value, with what is allowed.
+    """
+    tree = _read_tree(source)
+    for override in overrides:
+        override_value(tree, override)
+    return parse(RunConfig, tree, str(source))
+
+
+def _read_tree(source: str | Path) -> dict[str, Any]:
+    if str(source) in recipe_names():
+        text = (resources.files("lens_core.recipes") / f"{source}.yaml").read_text(encoding="utf-8")
+    else:
+        try:
+            text = Path(source).read_text(encoding="utf-8")
+        except OSError as error:
+            raise LensError(
+                f"{source} is neither a recipe ({', '.join(recipe_names())}) nor a readable file ({error.strerror})"
+            ) from error
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise LensError(f"{source} is no valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(tree, dict):
+        raise LensError(f"{source} must hold a mapping of configuration keys")
+    parent = tree.pop("extends", None)
+    return tree if parent is None else _merged(_read_tree(parent), tree)
+
+
+def _merged(parent: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
+    """`parent` with what `child` says instead; sections are merged key by key, methods and sources of data are not."""
+    merged = dict(parent)
+    for key, value in child.items():
+        both = isinstance(value, dict) and isinstance(parent.get(key), dict)
+        both = both and key != "methods" and "kind" not in value  # a source says its kind, and is whole
+        merged[key] = _merged(parent[key], value) if both else value
+    return merged

@@ -1,0 +1,32 @@
+"""A treatment of a group's rewards, by the name of its objective."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+
+class Method(BaseModel):
+    """One treatment of a group's rewards: an objective, its parameters, and what it changes in the training.
+
+    In YAML the parameters stand beside `objective`: `{objective: nsr, positive_weight: 0.1}`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    objective: str = "lens"
+    """A name in `lens_core.baselines.ESTIMATORS`, or `package.module:function` for a function of one's own."""
+    train: dict[str, Any] = {}
+    """Values of the `train` section that belong to the method, for example DAPO's `clip_high`."""
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return {} if self.model_extra is None else dict(self.model_extra)
+
+    @model_validator(mode="after")
+    def _objective_takes_parameters(self) -> Self:
+        from lens_core.baselines import check_parameters, find_estimator  # torch: a cluster's settings do without
+
+        check_parameters(find_estimator(self.objective), self.parameters)
+        return self

@@ -1,0 +1,173 @@
+"""The whole configuration of a run: one frozen tree, validated once, written into every run folder.
+
+A recipe is a whole run in one YAML file (see lens_core/recipes); single values are overridden as `key.path=value`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from lens_core.config.data import DataConfig
+from lens_core.config.evaluation import EvaluationConfig
+from lens_core.config.experiments import StudyConfig, SweepConfig
+from lens_core.config.method import Method
+from lens_core.config.sections import Section, describe, parse, set_value
+from lens_core.config.train import TrainConfig
+from lens_core.errors import LensError
+
+SHIPPED_BASE = "ladder-base"
+"""Name of the base policy that the package ships."""
+
+
+class ModelShape(Section):
+    """The size of a base policy, for estimates before anything is downloaded."""
+
+    parameters: int = Field(ge=1)
+    layers: int = Field(ge=1)
+    hidden_size: int = Field(ge=1)
+    vocabulary: int = Field(ge=1)
+    kv_heads: int = Field(ge=1)
+    head_size: int = Field(ge=1)
+
+
+class About(Section):
+    """What a recipe says of itself."""
+
+    source: str
+    """Paper and section that the values come from."""
+    hardware: str
+    hours: str
+    reported: str
+    """What the paper reports for it."""
+
+
+class RunConfig(Section):
+    """A whole run: data, base policy, the methods to compare, training and evaluation."""
+
+    name: str = Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length=40)
+    """Shown in MLflow, in reports and in folder names."""
+    about: About | None = None
+    base: str = SHIPPED_BASE
+    """Model to start from: a folder or a hub name in Hugging Face format; `ladder-base` ships with the package."""
+    base_shape: ModelShape | None = None
+    """For `lens train --dry-run` where `base` is not on this machine."""
+    data: DataConfig
+    methods: dict[str, Method] = Field(min_length=1)
+    """Methods to train and compare, by the name that they have in tables."""
+    train: TrainConfig
+    evaluation: EvaluationConfig
+    study: StudyConfig | None = None
+    """For `lens study`."""
+    sweep: SweepConfig | None = None
+    """For `lens sweep`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _evaluation_asks_as_the_training_does(cls, tree: Any) -> Any:
+        if not isinstance(tree, dict):
+            return tree
+        train, evaluation = tree.get("train"), tree.get("evaluation")
+        if isinstance(train, dict) and "prompt" in train and isinstance(evaluation, dict):
+            return {**tree, "evaluation": {"prompt": train["prompt"], **evaluation}}
+        return tree
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _methods_have_names(cls, methods: Any) -> Any:
+        for name in methods if isinstance(methods, dict) else ():
+            if name == "base" or not re.fullmatch(r"[a-z0-9_-]+", str(name)):
+                raise ValueError(f"{name!r} is no method name; use a-z, 0-9, - and _, and not 'base'")
+        return methods
+
+    @model_validator(mode="after")
+    def _methods_fit_training(self) -> Self:
+        for name in self.methods:
+            try:
+                self.train_for(name)
+            except ValidationError as error:
+                raise ValueError(f"methods.{name}.train: {describe(error)}") from error
+        return self
+
+    @model_validator(mode="after")
+    def _one_verifier(self) -> Self:
+        for method, name in product(self.methods, ("verifier", "answer_pattern")):
+            trained, measured = getattr(self.train_for(method), name), getattr(self.evaluation, name)
+            if trained != measured:
+                raise ValueError(
+                    f"train.{name} {trained!r} and evaluation.{name} {measured!r} must be the same: "
+                    "Pass@k measures what the training rewarded"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _side_by_side_or_with_rollout_workers(self) -> Self:
+        if self.train.rollouts is not None and not (self.study is None and self.sweep is None):
+            raise ValueError("trainings side by side draw their own rollouts: leave out train.rollouts")
+        return self
+
+    @model_validator(mode="after")
+    def _study_has_its_reference(self) -> Self:
+        if self.study is not None and self.study.reference not in self.methods:
+            names = ", ".join(self.methods)
+            raise ValueError(f"study.reference {self.study.reference!r} is none of the methods; choose from {names}")
+        return self
+
+    @model_validator(mode="after")
+    def _sweep_fits(self) -> Self:
+        if self.sweep is None:
+            return self
+        if self.sweep.method not in self.methods:
+            raise ValueError(
+                f"sweep.method {self.sweep.method!r} is none of the methods; choose from {', '.join(self.methods)}"
+            )
+        if not self.data.validation:
+            raise ValueError(
+                "a sweep compares trials on problems of their own: set data.validation, for example to 100"
+            )
+        if self.sweep.k > self.evaluation.n:
+            raise ValueError(f"sweep.k {self.sweep.k} exceeds evaluation.n {self.evaluation.n}")
+        return self
+
+    def with_values(self, values: Mapping[str, Any]) -> RunConfig:
+        """The configuration with other values, by key path: `{"methods.lens.alpha": 0.5}`.
+
+        Raises:
+            LensError: if a key does not exist, or a value is refused.
+        """
+        tree = self.model_dump(mode="json")
+        for path, value in values.items():
+            set_value(tree, path, value)
+        return parse(RunConfig, tree, self.name)
+
+    def required_sweep(self) -> SweepConfig:
+        """The `sweep` section.
+
+        Raises:
+            LensError: if there is none.
+        """
+        if self.sweep is None:
+            raise LensError(f"{self.name} has no `sweep` section: say what to search, or take --config ladder-sweep")
+        return self.sweep
+
+    def over_seeds(self, method: str, seeds: Sequence[int]) -> RunConfig:
+        """`method` alone, once with each `train.seed`; such methods are called `lens-s0`, `lens-s1`."""
+        of = self.methods[method]
+        seeded = {
+            f"{method}-s{seed}": Method.model_validate({**of.model_dump(), "train": {**of.train, "seed": seed}})
+            for seed in seeds
+        }
+        return self.model_copy(update={"methods": seeded, "study": None, "sweep": None})
+
+    def train_for(self, method: str) -> TrainConfig:
+        """The `train` section as `method` changes it."""
+        return TrainConfig.model_validate({**self.train.model_dump(), **self.methods[method].train})
+
+    def digest(self) -> str:
+        """SHA-256 of the resolved values, in hex: equal configurations have equal digests."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()

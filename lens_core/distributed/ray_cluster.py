@@ -1,0 +1,68 @@
+"""A Ray cluster to work on: the one that RAY_ADDRESS or a job names, else one of this machine's own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import util
+from pathlib import Path
+from typing import Any
+
+from lens_core.errors import LensError, first_line
+from lens_core.signals import ENDING, kept
+
+PACKAGES = ("lens_core",)
+"""Shipped to the nodes of a cluster that runs already; what they depend on is in the cluster's image."""
+
+
+@contextmanager
+def ray_cluster(cpus: int | None = None) -> Iterator[None]:
+    """Connect to Ray for the block, and disconnect after it; a cluster started here ends with it.
+
+    An address comes from RAY_ADDRESS (`ray://head:10001`, or `auto`), which the jobs API sets too; Ray itself reads the
+    token of a cluster that asks for one (RAY_AUTH_MODE=token, RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH).
+
+    Args:
+        cpus: that a cluster of this machine's own is to have; None: as many as the machine.
+
+    Raises:
+        LensError: if Ray is not installed, or the cluster is not reached.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise LensError("Ray is not installed: pip install 'lens-grpo[ray]'") from error
+    if ray.is_initialized():  # by the caller, who also ends it
+        yield
+        return
+    address = os.environ.get("RAY_ADDRESS")
+    warnings.filterwarnings("ignore", message="Ray Client connection timed out")  # said by our own error
+    where: dict[str, Any] = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
+    if address is not None:
+        where = {"address": address, "runtime_env": {"py_modules": [str(_folder(name)) for name in PACKAGES]}}
+    handled = [each for each in ENDING if callable(signal.getsignal(each))]
+    try:
+        with kept(handled):  # Ray puts a handler of its own in their place
+            ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
+        if address is None:
+            raise LensError(f"no Ray cluster on this machine: {first_line(error)}") from error
+        raise LensError(
+            f"no Ray cluster at RAY_ADDRESS={address}: {first_line(error)}; check that it runs, and RAY_AUTH_TOKEN or "
+            "RAY_AUTH_TOKEN_PATH where it asks for a token"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _folder(package: str) -> Path:
+    spec = util.find_spec(package)
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    return Path(next(iter(spec.submodule_search_locations)))

@@ -1,0 +1,213 @@
+"""Two evaluations on the same problems: paired differences, and who wins which problem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from lens_core.errors import LensError
+from lens_core.evaluation.passk import Estimate, mean_over_problems, pass_at_k
+from lens_core.evaluation.records import PassKReport, ProblemResult, Record
+
+_RESAMPLES = 9999
+
+
+class PairedDifference(Record):
+    """B less A over the problems that both have an estimate for."""
+
+    one: float
+    """A's mean over them."""
+    other: float
+    """B's."""
+    difference: Estimate
+    """With its 95 % bootstrap interval: problems are resampled, each with both of its results."""
+    p: float
+    """Of the sign-flip permutation test on the mean difference, two-sided; exact up to 13 problems."""
+
+
+class Duel(Record):
+    """One problem in both evaluations."""
+
+    problem: str
+    prompt: str
+    level: int | None
+    one: tuple[int, int]
+    """A's (graded completions, right ones)."""
+    other: tuple[int, int]
+    difference: float | None
+    """B's share of right answers less A's; None where one has no graded answer."""
+
+
+class Comparison(Record):
+    """B against A; all shares in [0, 1]."""
+
+    one: PassKReport
+    other: PassKReport
+    pass_at_k: dict[int, PairedDifference]
+    majority_at_k: dict[int, PairedDifference]
+    levels: dict[int, PairedDifference]
+    """Pass@k for the smallest k, by level."""
+    wins: int
+    """Problems on which B has the larger share of right answers."""
+    losses: int
+    ties: int
+    sign_p: float
+    """Of the exact sign test on wins against losses, two-sided."""
+    duels: tuple[Duel, ...]
+    """B's largest losses first; problems without a difference at the end."""
+    differing: dict[str, tuple[Any, Any]]
+    """Settings of the evaluations that are not the same: name -> (A's, B's)."""
+
+
+def compare_results(
+    one: tuple[PassKReport, Sequence[ProblemResult]],
+    other: tuple[PassKReport, Sequence[ProblemResult]],
+    differing: Mapping[str, tuple[Any, Any]] | None = None,
+    seed: int = 0,
+) -> Comparison:
+    """B (`other`) against A (`one`), for every k that both were measured with.
+
+    Args:
+        differing: settings of the two that are not the same, to be told beside the result.
+
+    Raises:
+        LensError: if they are not of the same problems, or share no k.
+    """
+    (report, results), (other_report, other_results) = one, other
+    same = [result.problem for result in results] == [result.problem for result in other_results]
+    if report.data_digest != other_report.data_digest or not same:
+        raise LensError(
+            f"{report.model} and {other_report.model} answered different problems (SHA-256 "
+            f"{report.data_digest[:12]} and {other_report.data_digest[:12]}): evaluate both on the same data"
+        )
+    ks = [k for k in report.ks if k in other_report.ks]
+    if not ks:
+        raise LensError(f"{report.model} and {other_report.model} share no k: run `lens evaluate` with the same -k")
+    if report.model == other_report.model:
+        report, other_report = (
+            each.model_copy(update={"model": f"{each.model} ({name})"})
+            for each, name in ((report, "A"), (other_report, "B"))
+        )
+    pairs = list(zip(results, other_results, strict=True))
+    levels = sorted({result.level for result in results if result.level is not None})
+    duels = [_duel(*pair) for pair in pairs]
+    differences = np.array([duel.difference for duel in duels if duel.difference is not None])
+    wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
+    return Comparison(
+        one=report,
+        other=other_report,
+        pass_at_k=_by_k(pairs, ks, ProblemResult.pass_at, seed),
+        majority_at_k=_by_k(pairs, ks, ProblemResult.majority_at, seed),
+        levels={
+            level: found[ks[0]]
+            for level in levels
+            if (found := _by_k([p for p in pairs if p[0].level == level], ks[:1], ProblemResult.pass_at, seed))
+        },
+        wins=wins,
+        losses=losses,
+        ties=len(differences) - wins - losses,
+        sign_p=float(stats.binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0,
+        duels=tuple(sorted(duels, key=_largest_first)),
+        differing={} if differing is None else dict(differing),
+    )
+
+
+def paired_difference(one: Sequence[float], other: Sequence[float], seed: int = 0) -> PairedDifference:
+    """`other` less `one`, problem by problem.
+
+    Raises:
+        ValueError: if there is no problem.
+    """
+    differences = np.subtract(other, one)
+    return PairedDifference(
+        one=float(np.mean(one)),
+        other=float(np.mean(other)),
+        difference=mean_over_problems(differences.tolist(), seed),
+        p=_sign_flip_p(differences, seed),
+    )
+
+
+def _by_k(
+    pairs: Sequence[tuple[ProblemResult, ProblemResult]],
+    ks: Sequence[int],
+    value: Callable[[ProblemResult, int], float | None],
+    seed: int,
+) -> dict[int, PairedDifference]:
+    """By k, where a problem has an estimate in both."""
+    found = {}
+    for k in ks:
+        values = [(value(one, k), value(other, k)) for one, other in pairs]
+        both = [(a, b) for a, b in values if a is not None and b is not None]
+        if both:
+            found[k] = paired_difference([a for a, _ in both], [b for _, b in both], seed)
+    return found
+
+
+def _sign_flip_p(differences: Any, seed: int) -> float:
+    if len(differences) < 2 or not np.any(differences):
+        return 1.0
+    result = stats.permutation_test(
+        (differences,),
+        lambda sample, axis: np.mean(sample, axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=_RESAMPLES,
+        batch=500,
+        rng=np.random.default_rng(seed),
+    )
+    return float(result.pvalue)
+
+
+def _duel(one: ProblemResult, other: ProblemResult) -> Duel:
+    (graded, right), (other_graded, other_right) = one.counts, other.counts
+    return Duel(
+        problem=one.problem,
+        prompt=one.prompt,
+        level=one.level,
+        one=one.counts,
+        other=other.counts,
+        difference=other_right / other_graded - right / graded if graded and other_graded else None,
+    )
+
+
+def _largest_first(duel: Duel) -> tuple[bool, float]:
+    return not duel.difference, 0.0 if duel.difference is None else duel.difference
+
+
+Counts = Mapping[str, tuple[int, int]]
+"""Problem -> (graded completions, right ones)."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What the comparison says."""
+
+    k: int
+    difference: Estimate
+    """Candidate less champion."""
+
+    @property
+    def passed(self) -> bool:
+        """The whole interval lies above 0."""
+        return self.difference.low > 0
+
+
+def gate(champion: Counts, candidate: Counts, k: int, seed: int = 0) -> Gate:
+    """Candidate less champion in Pass@k, with a 95 % percentile bootstrap interval over the problems.
+
+    Problems that either has fewer than `k` graded completions of are left out.
+
+    Raises:
+        ValueError: if they were not evaluated on the same problems, or no problem can be used.
+    """
+    if champion.keys() != candidate.keys():
+        raise ValueError("champion and candidate were evaluated on different problems")
+    pairs = [(champion[problem], candidate[problem]) for problem in sorted(champion)]
+    values = [pass_at_k(*of, k) - pass_at_k(*before, k) for before, of in pairs if min(before[0], of[0]) >= k]
+    if not values:
+        raise ValueError(f"no problem has {k} graded completions of both, so that their Pass@{k} cannot be compared")
+    return Gate(k, mean_over_problems(values, seed))

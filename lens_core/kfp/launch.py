@@ -1,0 +1,222 @@
+"""Run pipelines here, or compile them: two ends of the same definitions."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import os
+import re
+import shutil
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lens_core.config import RunConfig
+from lens_core.errors import LensError
+from lens_core.progress import Listener, Progress, parse_marked
+from lens_core.stages import COMPARISON_FILE, PASSK_FILE, REPORT_FILE, VIEWER_FILE
+from lens_core.stages.sweep import WORKING_FILES
+from lens_core.tracking import Tracking, check_reachable, whole_run
+
+if TYPE_CHECKING:
+    from lens_core.kube.settings import ClusterConfig
+
+_PARALLEL_METHODS = 2
+"""kfp.local runs two branches of a ParallelFor at a time."""
+_KEPT = {"comparison": "", "evaluation": "", "trials": "sweep", "registration": "registration"}
+"""Output of a pipeline -> its place in the run's folder."""
+
+
+@dataclass(frozen=True)
+class LocalRun:
+    """A finished local run."""
+
+    name: str
+    folder: Path
+    """Holds `config.json`, `pipeline.log`, and what the pipeline made (docs/formats.md)."""
+
+    @property
+    def report(self) -> Path:
+        """The comparison's report; of a single evaluation, its samples."""
+        compared = self.folder / REPORT_FILE
+        return compared if compared.exists() else self.folder / VIEWER_FILE
+
+    def comparison(self) -> dict[str, Any]:
+        """The content of `comparison.json`: Pass@k reports and training summaries; of one evaluation, its report."""
+        compared = self.folder / COMPARISON_FILE
+        if compared.exists():
+            return dict(json.loads(compared.read_text(encoding="utf-8")))
+        return {"evaluations": [json.loads((self.folder / PASSK_FILE).read_text(encoding="utf-8"))]}
+
+
+def run_local(
+    config: RunConfig,
+    home: Path,
+    tracking_uri: str,
+    on_progress: Listener,
+    pipeline: str = "lens",
+    registers: bool = True,
+) -> LocalRun:
+    """Execute a pipeline on this machine, each step in a process of its own; finished steps are reused.
+
+    Args:
+        registers: whether the best policy may become the champion of `lens-NAME`.
+
+    Raises:
+        LensError: if KFP is not installed; if a step fails, naming its cause and the log.
+        KeyboardInterrupt: after Ctrl-C; steps that had finished stay usable.
+    """
+    _check_installed()
+    from kfp import local
+
+    from lens_pipelines.catalogue import arguments, build_pipeline
+    from lens_pipelines.site import Site
+
+    home = home.absolute()
+    parameters = arguments(pipeline, config, tracking_uri)
+    if pipeline == "lens":  # policies stay where they are
+        parameters |= {"upload_weights": False} if registers else {"registered_model": ""}
+    check_reachable(tracking_uri)
+    tracking = Tracking(tracking_uri, parameters["run"])
+    folder = home / "runs" / tracking.run
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    local.init(
+        local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(home / "kfp"),
+        enable_caching=True,
+        cache_root=str(home / "cache" / "kfp"),
+    )
+    log = folder / "pipeline.log"
+    try:
+        with (
+            whole_run(tracking),
+            _threads_shared_by(min(_PARALLEL_METHODS, len(parameters.get("methods", [""])))),
+            _captured(log, on_progress),
+        ):
+            outputs = build_pipeline(pipeline, Site())(**parameters).outputs
+    except RuntimeError as error:  # kfp.local's word for a failed step
+        raise LensError(f"{_cause(log)} (log: {log})") from error
+    for name, place in _KEPT.items():
+        if name in outputs and any(Path(outputs[name].path).iterdir()):
+            shutil.copytree(outputs[name].path, folder / place, dirs_exist_ok=True, ignore=WORKING_FILES)
+    return LocalRun(tracking.run, folder)
+
+
+def compile_pipelines(
+    config: RunConfig, output: Path, tracking_uri: str, cluster: ClusterConfig | None = None, rayjobs: bool = False
+) -> list[Path]:
+    """Write every pipeline as IR YAML into the folder `output`, with `config` as the default of its parameters.
+
+    The sweep has no defaults where `config` has no `sweep` section.
+
+    Args:
+        cluster: None: any, of which nothing more is known than the image.
+        rayjobs: whether trainings are RayJobs of their own.
+
+    Raises:
+        LensError: if KFP is not installed, or RayJobs have no volume to leave their policies on.
+    """
+    _check_installed()
+    from kfp import compiler
+
+    from lens_pipelines.catalogue import ANY_CLUSTER, NAMES, arguments, build_pipeline
+    from lens_pipelines.site import Site
+
+    where = ANY_CLUSTER if cluster is None else cluster
+    output.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name in NAMES:
+        defaults = None if name == "sweep" and config.sweep is None else arguments(name, config, tracking_uri, where)
+        written.append(output / f"{name}-pipeline.yaml")
+        definition = build_pipeline(name, Site(where, rayjobs))
+        compiler.Compiler().compile(definition, str(written[-1]), pipeline_parameters=defaults)
+    return written
+
+
+def _check_installed() -> None:
+    try:
+        import kfp  # noqa: F401 - whether it can be
+    except ImportError as error:
+        raise LensError("KFP is not installed: pip install 'lens-grpo[kfp]'") from error
+
+
+@contextlib.contextmanager
+def _threads_shared_by(processes: int) -> Iterator[None]:
+    """Give each of `processes` steps its share of the cores; torch would take all of them in each."""
+    if "OMP_NUM_THREADS" in os.environ:  # the user has decided
+        yield
+        return
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // processes))
+    try:
+        yield
+    finally:
+        del os.environ["OMP_NUM_THREADS"]
+
+
+@contextlib.contextmanager
+def _captured(log: Path, on_progress: Listener) -> Iterator[None]:
+    """Send stdout, where kfp.local prints what its steps print, to `log`; marked lines go to `on_progress`."""
+    with (
+        log.open("w", encoding="utf-8") as file,
+        contextlib.redirect_stdout(_Splitter(file, on_progress)),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", message=".*have no effect in the current local runner")
+        warnings.filterwarnings("ignore", message="You may be attemping to run a task that uses custom or non-Python")
+        logger = logging.getLogger()
+        handler, level = _Reused(file, on_progress), logger.level
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+
+
+class _Reused(logging.StreamHandler[Any]):
+    """Writes kfp.local's records to the log, and takes its word of a reused step as that step's progress."""
+
+    def __init__(self, log: io.TextIOBase | Any, on_progress: Listener) -> None:
+        super().__init__(log)
+        self._on_progress = on_progress
+
+    def emit(self, record: logging.LogRecord) -> None:
+        super().emit(record)
+        match = re.match(r"Task '?([\w-]+)'? cache hit", record.getMessage())
+        if match:
+            self._on_progress(Progress(match[1], 1, 1, "reused from an earlier run"))
+
+
+class _Splitter(io.TextIOBase):
+    """A text stream that takes progress out of what is written, line by line, and passes the rest on."""
+
+    def __init__(self, log: io.TextIOBase | Any, on_progress: Listener) -> None:
+        self._log = log
+        self._on_progress = on_progress
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        progress = parse_marked(text)
+        if progress is None:
+            self._log.write(text)
+            self._log.flush()
+        else:
+            self._on_progress(progress)
+        return len(text)
+
+
+def _cause(log: Path) -> str:
+    """The last error that a step printed."""
+    errors = re.findall(
+        r"^\s*(?:lens_core\.errors\.)?(\w*(?:Error|Exception)\b: .*)$", log.read_text("utf-8"), re.MULTILINE
+    )
+    ours = [error.removeprefix("LensError: ") for error in errors if error.startswith("LensError: ")]
+    return (ours or errors or ["a pipeline step failed"])[-1]

@@ -1,0 +1,149 @@
+"""What a step gets on a cluster, from the settings that RayJobs have too (`lens_core.kube.settings`).
+
+What may differ from run to run is a parameter of the pipeline: GPUs, memory, where pods may run. The rest is fixed when
+a pipeline is compiled, for KFP takes it no later. On this machine nothing of it applies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from kfp import kubernetes
+from kfp.dsl import PipelineTask
+
+from lens_components.evaluate.component import evaluate
+from lens_components.sweep.component import sweep, sweep_as_rayjob
+from lens_components.train.component import train, train_as_rayjob
+from lens_core.errors import LensError
+from lens_core.kube.kfp_task import GPU, trainer_node
+from lens_core.kube.settings import ClusterConfig
+
+_RETRIES, _FIRST_WAIT, _LONGEST_WAIT = 2, "30s", "600s"
+"""Nodes go away and servers restart; what is wrong with a configuration was found before anything was submitted."""
+_CPUS, _MEMORY, _MOST_MEMORY = "1", "4Gi", "8Gi"
+"""Of steps that neither sample nor train: requests, and a limit."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Parameters of a pipeline, for its steps that sample or train.
+
+    KFP's server reads them as strings; a number would count as nothing.
+    """
+
+    cpus: Any
+    memory: Any
+    gpus: Any
+    gpu_type: Any
+    node_selector: Any
+    tolerations: Any
+
+
+def needs_of(cluster: ClusterConfig) -> dict[str, Any]:
+    """Values of `Needs` that a pod has that trains in a RayJob of this cluster."""
+    node = trainer_node(cluster)
+    product = {} if node.gpu_product is None else {f"{GPU}.product": node.gpu_product}
+    return {
+        "cpus": node.cpus,
+        "memory": node.memory,
+        "gpus": str(node.gpus),
+        "gpu_type": GPU,
+        "node_selector": {**product, **node.node_selector},
+        "tolerations": [each.model_dump(exclude_none=True) for each in node.tolerations],
+    }
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where the steps of a pipeline run.
+
+    Raises:
+        LensError: if RayJobs have no volume to leave their policies on.
+    """
+
+    cluster: ClusterConfig | None = None
+    """None: this machine."""
+    rayjobs: bool = False
+    """Each training, and a sweep, is a RayJob of its own; else the step does the work."""
+
+    def __post_init__(self) -> None:
+        if self.rayjobs and not self.shared:
+            raise LensError("trainings as RayJobs need a volume that step and job share: name it under volumes")
+
+    @property
+    def shared(self) -> str:
+        """Where trainings lie that may have to go on: on the first volume that can be written to; empty: nowhere."""
+        volumes = () if self.cluster is None else self.cluster.volumes
+        return next((f"{volume.path}/pipelines" for volume in volumes if not volume.read_only), "")
+
+    def train(self, needs: Needs, **inputs: Any) -> PipelineTask:
+        """The step that trains a method; `inputs` are those that both ways have."""
+        if not self.rayjobs:
+            return self._share_memory(self.place(train(shared=self.shared, **inputs), needs, is_cached=False))
+        return self._launch(train_as_rayjob, needs, **inputs)
+
+    def sweep(self, needs: Needs, **inputs: Any) -> PipelineTask:
+        """The step that tunes; `inputs` are those that both ways have."""
+        if not self.rayjobs:
+            return self._share_memory(self.place(sweep(**inputs), needs, is_cached=False))
+        return self._launch(sweep_as_rayjob, needs, **inputs)
+
+    def _launch(self, component: Any, needs: Needs, **inputs: Any) -> PipelineTask:
+        assert self.cluster is not None
+        task = component(shared=self.shared, cluster=self.cluster.model_dump_json(), **inputs)
+        # The pod knows its name, so that the job goes with it.
+        kubernetes.use_field_path_as_env(task, "POD_NAME", "metadata.name")
+        kubernetes.use_field_path_as_env(task, "POD_UID", "metadata.uid")
+        return self.place(task, needs, is_cached=False)
+
+    def evaluate(self, needs: Needs, **inputs: Any) -> PipelineTask:
+        return self._share_memory(self.place(evaluate(**inputs), needs))
+
+    def place(self, task: PipelineTask, needs: Needs | None = None, is_cached: bool = True) -> PipelineTask:
+        """Give `task` what it gets on the cluster.
+
+        Args:
+            needs: None: the step neither samples nor trains.
+            is_cached: whether an equal step of an earlier run may stand in for this one. On this machine it may always:
+                the run's name holds for configuration and code.
+        """
+        if self.cluster is None:
+            return task
+        task.set_caching_options(is_cached)
+        task.set_retry(_RETRIES, backoff_duration=_FIRST_WAIT, backoff_factor=2, backoff_max_duration=_LONGEST_WAIT)
+        _let_run(task, self.cluster)
+        if needs is None:
+            return task.set_cpu_request(_CPUS).set_memory_request(_MEMORY).set_memory_limit(_MOST_MEMORY)
+        return _accelerate(task, needs)
+
+    def _share_memory(self, task: PipelineTask) -> PipelineTask:
+        """Room in /dev/shm, where Ray's object store and data loaders put what processes share."""
+        if self.cluster is None:
+            return task
+        size = trainer_node(self.cluster).shared_memory
+        return kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory", size_limit=size)
+
+
+def _let_run(task: PipelineTask, cluster: ClusterConfig) -> None:
+    """Image, identity, environment and volumes."""
+    task.set_container_image(cluster.image)
+    if cluster.image_pull_secrets:
+        kubernetes.set_image_pull_secrets(task, list(cluster.image_pull_secrets))
+    kubernetes.set_security_context(task, run_as_user=cluster.run_as, run_as_group=cluster.run_as, run_as_non_root=True)
+    for name, value in cluster.env.items():
+        task.set_env_variable(name, value)
+    for name, secret in cluster.secrets.items():
+        kubernetes.use_secret_as_env(task, secret.name, {secret.key: name})
+    for volume in cluster.volumes:
+        kubernetes.mount_pvc(task, volume.claim, volume.path)
+
+
+def _accelerate(task: PipelineTask, needs: Needs) -> PipelineTask:
+    task.set_cpu_request(needs.cpus).set_cpu_limit(needs.cpus)
+    task.set_memory_request(needs.memory).set_memory_limit(needs.memory)
+    task.set_accelerator_type(needs.gpu_type).set_accelerator_limit(needs.gpus)
+    # KFP 2.17 forgets to hand these down into a ParallelFor, where the step would not find them.
+    task.register_pipeline_channels([needs.cpus, needs.memory, needs.gpus, needs.gpu_type])
+    kubernetes.add_node_selector_json(task, needs.node_selector)
+    return kubernetes.add_toleration_json(task, needs.tolerations)

@@ -1,0 +1,159 @@
+"""What steps get on a cluster, as far as the IR says it."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lens_core.errors import LensError
+from lens_core.kube.settings import ClusterConfig
+from lens_pipelines.catalogue import build_pipeline
+from lens_pipelines.site import Site, needs_of
+from tests.unit.pipelines.conftest import Compiled
+
+IRS = ("lens", "sweep", "evaluate", "lens-rayjobs")
+HEAVY = {"train", "train-as-rayjob", "sweep", "evaluate", "evaluate-2"}
+"""Steps that sample or train."""
+
+
+@pytest.mark.parametrize("name", IRS)
+def test_data_is_cached_and_training_is_not(name: str, compiled: dict[str, Compiled]) -> None:
+    for step, task in compiled[name].tasks.items():
+        is_cached = task["cachingOptions"].get("enableCache", False)
+        assert is_cached == (step not in ("train", "train-as-rayjob", "sweep", "register")), step
+
+
+@pytest.mark.parametrize("name", IRS)
+def test_every_step_is_tried_again_after_a_while(name: str, compiled: dict[str, Compiled]) -> None:
+    for task in compiled[name].tasks.values():
+        assert (task["retryPolicy"]["maxRetryCount"], task["retryPolicy"]["backoffDuration"]) == (2, "30s")
+
+
+@pytest.mark.parametrize("name", IRS)
+def test_steps_that_sample_or_train_take_their_needs_from_parameters(name: str, compiled: dict[str, Compiled]) -> None:
+    of = compiled[name]
+    for step, task in of.tasks.items():
+        resources = of.container(step)["resources"]
+        if step not in HEAVY:
+            wanted = {"resourceCpuRequest": "1", "resourceMemoryRequest": "4Gi", "resourceMemoryLimit": "8Gi"}
+            assert wanted.items() <= resources.items()
+            assert "accelerator" not in resources
+            continue
+        handed = {name: f"{{{{$.inputs.parameters['pipelinechannel--{name}']}}}}" for name in needs_of(SMALL)}
+        assert resources["accelerator"] == {"resourceCount": handed["gpus"], "resourceType": handed["gpu_type"]}
+        assert resources["resourceCpuLimit"] == resources["resourceCpuRequest"] == handed["cpus"]
+        assert resources["resourceMemoryLimit"] == resources["resourceMemoryRequest"] == handed["memory"]
+        placed = of.platform[f"exec-{step}"]
+        assert "node_selector" in placed["nodeSelector"]["nodeSelectorJson"]["componentInputParameter"]
+        assert "tolerations" in placed["tolerations"][0]["tolerationJson"]["componentInputParameter"]
+        # KFP's server looks for them among the inputs of the step.
+        assert {f"pipelinechannel--{each}" for each in ("cpus", "memory", "gpus", "gpu_type")} <= set(
+            task["inputs"]["parameters"]
+        )
+
+
+@pytest.mark.parametrize("name", IRS)
+def test_whatever_a_loop_hands_to_its_steps_is_handed_to_the_loop(name: str, compiled: dict[str, Compiled]) -> None:
+    """KFP 2.17 compiles resources from parameters without that, and the step would find nothing."""
+    of, looked_at = compiled[name], 0
+    for component in [of.spec["root"], *of.spec["components"].values()]:
+        given = set(component.get("inputDefinitions", {}).get("parameters", {}))
+        for task in component.get("dag", {}).get("tasks", {}).values():
+            platform = of.platform.get(task["componentRef"]["name"].replace("comp-", "exec-"), {})
+            taken = re.findall(r'"componentInputParameter": "([^"]+)"', json.dumps([task, platform]))
+            assert set(taken) <= given
+            looked_at += len(taken)
+    assert looked_at > 10
+
+
+@pytest.mark.parametrize("name", IRS)
+def test_no_two_steps_share_an_executor(name: str, compiled: dict[str, Compiled]) -> None:
+    """KFP 2.17 makes one of equal ones in nested pipelines, and drops what the other asked of Kubernetes."""
+    components = compiled[name].spec["components"]
+    dags = [compiled[name].spec["root"]["dag"], *(each["dag"] for each in components.values() if "dag" in each)]
+    used = [task["componentRef"]["name"] for each in dags for task in each["tasks"].values()]
+    assert len(used) == len(set(used)) == len(components)
+
+
+@pytest.mark.parametrize("name", IRS)
+def test_secrets_go_by_reference_and_pods_are_restricted(name: str, compiled: dict[str, Compiled]) -> None:
+    of = compiled[name]
+    for step in of.tasks:
+        platform = of.platform[f"exec-{step}"]
+        found = {
+            (each["secretName"], pair["secretKey"], pair["envVar"])
+            for each in platform["secretAsEnv"]
+            for pair in each["keyToEnv"]
+        }
+        assert found == {("mlflow-client", "password", "MLFLOW_TRACKING_PASSWORD"), ("hub", "token", "HF_TOKEN")}
+        assert [each["secretName"] for each in platform["imagePullSecret"]] == ["registry"]
+        assert [(each["constant"], each["mountPath"]) for each in platform["pvcMount"]] == [
+            ("shipped", "/shipped"),
+            ("lens-data", "/data"),
+        ]
+        security = {"runAsUser": "1000", "runAsGroup": "1000", "runAsNonRoot": True}
+        assert platform["securityContext"] == security
+        assert of.container(step)["image"] == "registry.example.com/lens-grpo:0.1.0"
+        assert of.container(step)["env"] == [{"name": "HF_HOME", "value": "/data/hub"}]
+
+
+def test_needs_are_those_of_the_pods_that_train(cluster: ClusterConfig) -> None:
+    assert needs_of(cluster) == {
+        "cpus": "12",
+        "memory": "110Gi",
+        "gpus": "4",  # KFP's server would read a number as nothing
+        "gpu_type": "nvidia.com/gpu",
+        "node_selector": {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3", "zone": "a"},
+        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+    }
+
+
+@pytest.mark.parametrize(("pipeline", "step"), [("lens", "train-as-rayjob"), ("sweep", "sweep-as-rayjob")])
+def test_step_that_launches_a_job_hands_its_settings_on(
+    pipeline: str, step: str, compiled: dict[str, Compiled]
+) -> None:
+    of = compiled[f"{pipeline}-rayjobs"]
+    component = of.spec["components"][f"comp-{step}"]
+    to_step = {each["field"]: each.get("applyToTask", False) for each in component["taskConfigPassthroughs"]}
+    assert to_step == {
+        "RESOURCES": False,
+        "KUBERNETES_AFFINITY": False,
+        "KUBERNETES_TOLERATIONS": False,
+        "KUBERNETES_NODE_SELECTOR": False,
+        "ENV": True,
+        "KUBERNETES_VOLUMES": True,
+    }
+    assert component["inputDefinitions"]["parameters"]["task_config"]["parameterType"] == "TASK_CONFIG"
+    fields = {each["name"]: each["fieldPath"] for each in of.platform[f"exec-{step}"]["fieldPathAsEnv"]}
+    assert fields == {"POD_NAME": "metadata.name", "POD_UID": "metadata.uid"}
+    inputs = of.tasks[step]["inputs"]["parameters"]
+    assert inputs["shared"]["runtimeValue"]["constant"] == "/data/pipelines"  # the volume before it is read only
+    handed = ClusterConfig.model_validate_json(inputs["cluster"]["runtimeValue"]["constant"])
+    assert handed.queue == "gpus"
+
+
+def test_rayjobs_need_a_volume_that_can_be_written_to() -> None:
+    volumes = [{"claim": "c", "path": "/c", "read_only": True}]
+    for cluster in (None, SMALL, ClusterConfig.model_validate({"image": "lens:1", "volumes": volumes})):
+        with pytest.raises(LensError, match="need a volume that step and job share"):
+            Site(cluster, rayjobs=True)
+
+
+def test_pipeline_on_this_machine_knows_nothing_of_clusters(tmp_path: Path) -> None:
+    from kfp import compiler
+
+    for name in ("lens", "sweep", "evaluate"):
+        path = tmp_path / f"{name}.yaml"
+        compiler.Compiler().compile(build_pipeline(name, Site()), str(path))
+        of = Compiled(path)
+        assert of.platform == {}
+        for step, task in of.tasks.items():
+            container: dict[str, Any] = of.container(step)
+            assert "retryPolicy" not in task
+            assert task["cachingOptions"]["enableCache"]
+            assert "resources" not in container
+
+
+SMALL = ClusterConfig(image="lens:1")
