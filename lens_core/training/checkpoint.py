@@ -11,10 +11,10 @@ It is written into a folder of its own, flushed to disk, and renamed: whatever t
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.distributed.checkpoint.stateful import Stateful
 from transformers import Trainer
 from transformers.trainer_utils import rotate_checkpoints, sort_checkpoints
 
 from lens_core.errors import first_line
+from lens_core.files import read_json, write_json
 
 STATE_FILE, BUFFER_FILE = "lens_state.json", "rollouts.safetensors"
 _STAGING = ".checkpoint-in-progress"
@@ -45,14 +47,12 @@ def checkpoints(folder: Path) -> list[Path]:
 
 def trained_steps(checkpoint: Path) -> int:
     """Optimiser steps that a checkpoint's policy has seen."""
-    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    return int(state["global_step"])
+    return int(read_json(checkpoint / "trainer_state.json")["global_step"])
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
     """What `lens_state.json` says: `{"run": {...}, "rollouts_taken": 12, ...}`."""
-    state: dict[str, Any] = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
-    return state
+    return read_json(checkpoint / STATE_FILE)
 
 
 class CheckpointMixin(Trainer):
@@ -62,8 +62,13 @@ class CheckpointMixin(Trainer):
     num_iterations: int
     _staging: str | None = None
     _sampler: Any = None
+    _failed_saves = 0
     _step: int
     _buffered_inputs: list[dict[str, Any]] | None
+
+    def _parts(self) -> Sequence[Stateful]:
+        """What the trainer is made of and a checkpoint has to keep; their keys in `lens_state.json` are distinct."""
+        return ()
 
     def _get_output_dir(self, trial: Any) -> str:
         return super()._get_output_dir(trial) if self._staging is None else self._staging
@@ -114,8 +119,15 @@ class CheckpointMixin(Trainer):
 
     def _save_lens_state(self, checkpoint: Path) -> None:
         ranks = self.accelerator.num_processes
-        state = {"run": self.run_state, "ranks": ranks, "rollouts_taken": self._step, **self._counters()}
-        (checkpoint / STATE_FILE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+        state = {
+            "run": self.run_state,
+            "ranks": ranks,
+            "rollouts_taken": self._step,
+            "failed_saves": self._failed_saves,
+        }
+        for part in self._parts():
+            state |= part.state_dict()
+        write_json(checkpoint / STATE_FILE, state)
         if self._buffered_inputs is None or self._step % self._generate_every() == 0:
             return
         tables = {
@@ -135,7 +147,9 @@ class CheckpointMixin(Trainer):
         """Take up the position in the rollouts, the rollouts themselves, and the order of the prompts."""
         state = read_state(checkpoint)
         self._step = state["rollouts_taken"]
-        self._set_counters(state)
+        self._failed_saves = state["failed_saves"]
+        for part in self._parts():
+            part.load_state_dict(state)
         # TRL shuffles each epoch with the next numbers of one generator: draw what the ended epochs have drawn.
         for _ in range(int(self.state.epoch or 0)):
             if self._sampler.shuffle:
@@ -164,23 +178,6 @@ class CheckpointMixin(Trainer):
     def _buffer_file(self) -> str:
         rank = self.accelerator.process_index
         return BUFFER_FILE if self.accelerator.num_processes == 1 else f"rank{rank}.{BUFFER_FILE}"
-
-    def _counters(self) -> dict[str, int]:
-        return {name: getattr(self, f"_{name}") for name in _COUNTERS}
-
-    def _set_counters(self, state: dict[str, Any]) -> None:
-        for name in _COUNTERS:
-            setattr(self, f"_{name}", state[name])
-
-
-_COUNTERS = (
-    "batches_drawn",
-    "tokens_generated",
-    "resample_draws",
-    "skipped_steps",
-    "skipped_in_a_row",
-    "failed_saves",
-)
 
 
 def _publish(staged: Path, target: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
@@ -62,6 +62,26 @@ class _ReadAhead(Iterator[Any]):
         return list(islice(self._seen, count))
 
 
+class Draws:
+    """How much of a run's random streams and budget is spent.
+
+    Attributes:
+        batches: generation batches, drawn or under way.
+        tokens: generated completion tokens.
+        resamples: calls for further prompts (dynamic sampling).
+    """
+
+    def __init__(self) -> None:
+        self.batches = self.tokens = self.resamples = 0
+
+    def state_dict(self) -> dict[str, int]:
+        return {"batches_drawn": self.batches, "tokens_generated": self.tokens, "resample_draws": self.resamples}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.batches, self.tokens = state["batches_drawn"], state["tokens_generated"]
+        self.resamples = state["resample_draws"]
+
+
 class EngineMixin(CheckpointMixin):
     """Rollouts from `engine` for LensTrainer, `max_off_policy` batches ahead."""
 
@@ -71,7 +91,7 @@ class EngineMixin(CheckpointMixin):
     temperature: float
     max_completion_length: int
     _tokenize_prompts: Callable[[list[Any]], tuple[list[list[int]], Any, Any]]
-    _batches_drawn: int
+    draws: Draws
     _metrics: dict[str, Any]
     _ahead: deque[_Ahead]
     _read_ahead: _ReadAhead | None = None
@@ -102,7 +122,7 @@ class EngineMixin(CheckpointMixin):
 
     def _start(self, prompt_ids: list[list[int]]) -> Callable[[], Sampled]:
         """Let the engine draw for the prompts of all ranks; the main process can wait for the result."""
-        self._batches_drawn += 1
+        self.draws.batches += 1
         if self._engine_step != self.state.global_step:
             self._send_weights()
         prompts, seed = gather_object(prompt_ids), self._draw_seed()
@@ -136,7 +156,7 @@ class EngineMixin(CheckpointMixin):
 
     def _draw_seed(self) -> int:
         """Of the batch that is about to be drawn: the same on all ranks where completions are `row_seeded`."""
-        return self.args.seed * 2**32 + self._batches_drawn if self.row_seeded else next_seed()
+        return self.args.seed * 2**32 + self.draws.batches if self.row_seeded else next_seed()
 
     def _first_row(self, rows: int) -> int:
         """Place of this rank's first answer in the batch of all ranks."""

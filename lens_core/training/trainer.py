@@ -8,10 +8,13 @@ Super is called, never copied. What is extended, in the order of a step:
     _generate_single_turn                 completions with the log-probabilities that they were drawn with
     _calculate_rewards                    keeps the rewards of all ranks
     _generate_and_score_completions       replaces the advantages
-    _compute_loss                         leaves out what carries no gradient
-    _get_per_token_logps_and_entropies    the policy's forward pass, without padding or repeated prompts
-    _get_grad_norm                        drops a gradient that is not finite
-    _save_checkpoint                      everything or nothing
+
+and in files of their own
+
+    _compute_loss                         leaves out what carries no gradient (forward.py)
+    _get_per_token_logps_and_entropies    the policy's forward pass, without padding or repeated prompts (forward.py)
+    _get_grad_norm                        drops a gradient that is not finite (nonfinite.py)
+    _save_checkpoint                      everything or nothing (checkpoint.py)
 
 Dimensions: P prompts (groups), G answers in a group, B = P * G rows, T completion tokens.
 """
@@ -19,9 +22,8 @@ Dimensions: P prompts (groups), G answers in a group, B = P * G rows, T completi
 from __future__ import annotations
 
 import logging
-import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -30,8 +32,7 @@ from typing import Any
 import torch
 from accelerate.utils import set_seed
 from torch import Tensor
-from torch.distributed.tensor import DTensor
-from torch.nn.functional import pad
+from torch.distributed.checkpoint.stateful import Stateful
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
@@ -42,29 +43,17 @@ from lens_core.objective import LensConfig, confidence
 from lens_core.rollout.decode import OnEnd, Sampled, decodable, row_uniforms, sample
 from lens_core.rollout.engine import Sampler
 from lens_core.rollout.logprobs import sampling_logprobs
-from lens_core.training.economy import (
-    Batch,
-    SharedPrompts,
-    concatenated,
-    filled_up,
-    length_buckets,
-    loss_factor,
-    loss_mask,
-    shareable,
-    sharing_pays,
-    take_groups,
-    take_rows,
-    thin,
-    trimmed,
-)
-from lens_core.training.engine_rollouts import AsyncSampler, EngineMixin, next_seed
+from lens_core.training.economy import Batch, concatenated, loss_mask, take_groups
+from lens_core.training.engine_rollouts import AsyncSampler, Draws, EngineMixin, next_seed
+from lens_core.training.forward import ForwardMixin, causal_lm, padded
 from lens_core.training.group_metrics import group_metrics
+from lens_core.training.nonfinite import NonFiniteMixin, SkippedSteps
 from lens_core.training.trl_trainer import GRPOTrainer
 
 logger = logging.getLogger(__name__)
 
 
-class LensTrainer(EngineMixin, GRPOTrainer):
+class LensTrainer(EngineMixin, ForwardMixin, NonFiniteMixin, GRPOTrainer):
     """TRL's GRPOTrainer with LENS advantages (arXiv 2510.08696), or those of any estimator in `baselines`.
 
     Takes every argument of GRPOTrainer, and:
@@ -130,15 +119,12 @@ class LensTrainer(EngineMixin, GRPOTrainer):
         self.row_seeded = row_seeded
         self.max_tokens = max_tokens
         self.max_ungraded_share = max_ungraded_share
-        self.max_skipped_steps = max_skipped_steps
         self.run_state = {} if run_state is None else dict(run_state)
         self._check_arguments()
         self._inputs: list[dict[str, Any]] = []
         self._reward_B: Tensor | None = None
         self._drawn: Sampled | None = None
-        self._resample_draws = self._skipped_steps = self._skipped_in_a_row = self._failed_saves = 0
-        self._batches_drawn = self._tokens_generated = 0
-        self._loss_is_finite = True
+        self.draws, self.skipped_steps = Draws(), SkippedSteps(max_skipped_steps)
         self._ahead = deque()
 
     def _check_arguments(self) -> None:
@@ -171,13 +157,13 @@ class LensTrainer(EngineMixin, GRPOTrainer):
         if self.engine is not None:
             drawn = self._drawn_by_engine(prompt_ids)
             return drawn.token_ids, drawn.logprobs
-        self._batches_drawn += 1
+        self.draws.batches += 1
         call = partial(super()._generate_single_turn, prompt_ids, images, multimodal_fields, *args, **kwargs)
         if self.use_vllm and self.vllm_mode == "server":
             self._seed_vllm_server()
         if self.use_vllm or self.use_transformers_continuous_batching:
             return call()
-        decoder = _causal_lm(self.accelerator.unwrap_model(self.model))
+        decoder = causal_lm(self.accelerator.unwrap_model(self.model))
         if self.economy.lean_decoding and not multimodal_fields and self._can_decode(decoder):
             with self._lean_generate(decoder):
                 completion_ids, _ = call()
@@ -306,7 +292,7 @@ class LensTrainer(EngineMixin, GRPOTrainer):
         need_entropies = baselines.needs_entropies(self.estimator)
         entropy_BT = None
         if need_entropies and self._drawn is not None:
-            entropy_BT = _padded(self._drawn.entropies, (len(mask_BT), mask_BT.shape[1]), mask_BT.device)
+            entropy_BT = padded(self._drawn.entropies, (len(mask_BT), mask_BT.shape[1]), mask_BT.device)
         for source in ("sampling_per_token_logps", "old_per_token_logps"):
             if source in batch and (entropy_BT is not None or not need_entropies):
                 logprob_BT = batch[source]
@@ -352,9 +338,9 @@ class LensTrainer(EngineMixin, GRPOTrainer):
             )
 
     def _count_tokens(self, count: int) -> None:
-        self._tokens_generated += count
-        self._metrics["train"]["lens/tokens/generated"] = [float(self._tokens_generated)]
-        if self.max_tokens is not None and self._tokens_generated >= self.max_tokens:
+        self.draws.tokens += count
+        self._metrics["train"]["lens/tokens/generated"] = [float(self.draws.tokens)]
+        if self.max_tokens is not None and self.draws.tokens >= self.max_tokens:
             self.control.should_training_stop = self.control.should_log = True  # after the step that is under way
 
     def _replace_logged_advantages(self, values: Sequence[float]) -> None:
@@ -386,183 +372,18 @@ class LensTrainer(EngineMixin, GRPOTrainer):
 
     def _further_prompts(self, count: int) -> list[dict[str, Any]]:
         """`count` prompts of the training data, each repeated for its group; other ones on every call and rank."""
-        self._resample_draws += 1
-        generator = torch.Generator().manual_seed(self.args.seed * 1_000_003 + self._resample_draws)
+        self.draws.resamples += 1
+        generator = torch.Generator().manual_seed(self.args.seed * 1_000_003 + self.draws.resamples)
         of_all_ranks = (count * self.accelerator.num_processes,)
         first = self._first_row(count)
         rows = torch.randint(len(self.train_dataset), of_all_ranks, generator=generator)[first : first + count]
         return [self.train_dataset[row] for row in rows.tolist() for _ in range(self.num_generations)]
 
-    # -- The update ----------------------------------------------------------------------------------------------------
-
-    def _compute_loss(self, model: Any, inputs: Batch) -> Tensor:
-        linear = not (self.beta or self._entropy_bonus_enabled or self.off_policy_mask_threshold)
-        if not (self.model.training and linear and self._rows_are_independent(inputs)):
-            return super()._compute_loss(model, inputs)
-        thinned = thin(inputs, self.economy.skip_zero_advantages, self.economy.merge_identical)
-        if self.accelerator.num_processes > 1:
-            thinned = self._as_many_rows_as_other_ranks(inputs, thinned)
-        if thinned is None:
-            return _no_loss(self.model)
-        return super()._compute_loss(model, thinned) * loss_factor(thinned, inputs, self.loss_type)
-
-    def _as_many_rows_as_other_ranks(self, batch: Batch, thinned: Batch | None) -> Batch | None:
-        """Collective operations inside of super's loss need equal shapes: short ranks repeat a row without gradient."""
-        rows = 0 if thinned is None else len(thinned["advantages"])
-        most = int(self.accelerator.gather(torch.tensor([rows], device=self.accelerator.device)).max())
-        if most == 0:
-            return None
-        if thinned is None:
-            thinned = take_rows(batch, torch.tensor([0], device=batch["advantages"].device))  # its advantage is 0
-        return filled_up(thinned, most)
-
-    def _rows_are_independent(self, inputs: Mapping[str, Any]) -> bool:
-        """Whether the loss is a sum over rows: no mixture-of-experts balance, no quantile over the batch, no images."""
-        images = any(name.startswith(("pixel_", "image_", "num_images", "mm_", "token_type")) for name in inputs)
-        return not (self.aux_loss_enabled or self.top_entropy_quantile < 1.0 or images)
-
-    def _get_per_token_logps_and_entropies(
-        self,
-        model: Any,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        logits_to_keep: int,
-        batch_size: int | None = None,
-        compute_entropy: bool = False,
-        compute_aux_loss: bool = False,
-        **multimodal: Any,
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        score = super()._get_per_token_logps_and_entropies
-        if compute_aux_loss or any(value is not None for value in multimodal.values()):
-            return score(
-                model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, compute_aux_loss,
-                **multimodal,
-            )  # fmt: skip
-        reusable = self._sampling_logprobs_for(model, logits_to_keep) if not compute_entropy else None
-        if reusable is not None:
-            return reusable, None, None
-        return self._score_in_buckets(
-            score, model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy
-        )
-
-    def _sampling_logprobs_for(self, model: Any, width: int) -> Tensor | None:
-        """What sampling computed, where TRL is about to ask the same policy for the same numbers again."""
-        asked = self.economy.reuse_sampling_logprobs and not torch.is_grad_enabled() and model is self.model
-        exact = not (self.args.bf16 or self.args.fp16 or self.beta)  # beta: a reference may hide in the same model
-        if self._drawn is None or not (asked and exact):
-            return None
-        return _padded(self._drawn.logprobs, (len(self._drawn.logprobs), width), self.accelerator.device)
-
-    def _score_in_buckets(
-        self,
-        score: Callable[..., tuple[Tensor, Tensor | None, Tensor | None]],
-        model: Any,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        width: int,
-        batch_size: int | None,
-        compute_entropy: bool,
-    ) -> tuple[Tensor, Tensor | None, None]:
-        """Super's scoring of [B, prompt + completion] tokens, bucket by bucket, put together as if it were one pass."""
-        prompt_BT, prompt_mask_BT = trimmed(input_ids[:, :-width], attention_mask[:, :-width])
-        completion_BT, mask_BT = input_ids[:, -width:], attention_mask[:, -width:]
-        lengths = mask_BT.sum(dim=1).clamp(min=1).tolist()
-        # More passes on one rank than on another would leave both waiting.
-        alone = self.accelerator.num_processes == 1
-        cut = self.economy.length_buckets and alone
-        buckets = length_buckets(lengths, input_ids.device.type) if cut else [list(range(len(lengths)))]
-        whole = batch_size is None or batch_size >= len(lengths)
-        shared = self._shared_prompts(model, prompt_BT, prompt_mask_BT, lengths) if alone and whole else None
-        pieces = []
-        for bucket in buckets:
-            rows, longest = torch.tensor(bucket, device=input_ids.device), max(lengths[row] for row in bucket)
-            if shared is None:
-                start_BT, start_mask_BT = trimmed(prompt_BT[rows], prompt_mask_BT[rows])
-            else:  # the prompt's last token predicts the completion's first
-                start_BT, start_mask_BT = prompt_BT[rows, -1:], prompt_mask_BT[rows, -1:]
-            logprobs, entropies, _ = score(
-                model if shared is None else shared.followed_by(model, rows),
-                torch.cat([start_BT, completion_BT[rows, :longest]], dim=1),
-                torch.cat([start_mask_BT, mask_BT[rows, :longest]], dim=1),
-                longest,
-                batch_size,
-                compute_entropy,
-            )
-            pieces.append([pad(table, (0, width - longest)) for table in (logprobs, entropies) if table is not None])
-        order = torch.tensor([row for bucket in buckets for row in bucket], device=input_ids.device).argsort()
-        tables = [torch.cat(table)[order] for table in zip(*pieces, strict=True)]
-        return tables[0], tables[1] if compute_entropy else None, None
-
-    def _shared_prompts(
-        self, model: Any, prompt_BT: Tensor, mask_BT: Tensor, lengths: Sequence[int]
-    ) -> SharedPrompts | None:
-        """The prompts of a batch, computed once each, where that is possible and pays."""
-        decoder = _causal_lm(self.accelerator.unwrap_model(model))
-        # Checkpointed layers run twice and would fill the cache twice.
-        possible = self.economy.share_prompts and not self.args.gradient_checkpointing and shareable(decoder)
-        if not (possible and sharing_pays(prompt_BT, mask_BT, lengths)):
-            return None
-        with self.accelerator.autocast():
-            return SharedPrompts(decoder.base_model, prompt_BT[:, :-1], mask_BT[:, :-1])
-
-    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
-        loss = super().training_step(*args, **kwargs)
-        self._loss_is_finite = self._loss_is_finite and bool(loss.isfinite().all())
-        return loss
-
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
-        """Super's, right before the optimiser's step: where it or the loss is not finite, there is no step.
-
-        Raises:
-            LensError: after `max_skipped_steps` such steps in a row.
-        """
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
-        sound = self._loss_is_finite and math.isfinite(float(norm))
-        verdicts = self.accelerator.gather(torch.tensor([sound], device=self.accelerator.device))
-        self._loss_is_finite = True
-        if verdicts.all():
-            self._skipped_in_a_row = 0
-        else:
-            self._skip_step(float(norm))
-        self._metrics["train"]["skipped_steps"].append(float(self._skipped_steps))
-        self._metrics["train"]["failed_saves"].append(float(self._failed_saves))
+        for name, count in (("skipped_steps", self.skipped_steps.count), ("failed_saves", self._failed_saves)):
+            self._metrics["train"][name].append(float(count))
         return norm
 
-    def _skip_step(self, norm: float) -> None:
-        """Without gradients an optimiser's step changes nothing, neither weights nor its own state."""
-        broken = next(
-            (name for name, p in self.model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()),
-            "none; the loss itself is not finite",
-        )
-        self.model.zero_grad(set_to_none=True)
-        self._skipped_steps += 1
-        self._skipped_in_a_row += 1
-        diagnosis = (
-            f"step {self.state.global_step + 1}: gradient norm {norm:g}, first parameter without a finite gradient: "
-            f"{broken}; learning rate {self._get_learning_rate():g}"
-        )
-        logger.warning("step skipped, %s", diagnosis)
-        if self._skipped_in_a_row >= self.max_skipped_steps:
-            raise LensError(
-                f"{self._skipped_in_a_row} steps in a row had no finite loss or gradient ({diagnosis}). Checkpoints "
-                "are from before: lower the learning rate or max_grad_norm, or look at the rewards, and resume"
-            )
-
-
-def _causal_lm(model: Any) -> PreTrainedModel:
-    """The language model itself, below PEFT's wrapper where there is one."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
-def _padded(rows: Sequence[Sequence[float]], shape: tuple[int, int], device: torch.device) -> Tensor:
-    """Rows of unequal length as one table, 0 where a row has ended."""
-    table = torch.zeros(shape, device=device)
-    for index, row in enumerate(rows):
-        table[index, : len(row)] = torch.tensor(row, device=device)
-    return table
-
-
-def _no_loss(model: torch.nn.Module) -> Tensor:
-    """A zero that can be differentiated; of a sharded policy, each process's own."""
-    parameters = [p.to_local() if isinstance(p, DTensor) else p for p in model.parameters() if p.requires_grad]
-    return sum((p.sum() * 0.0 for p in parameters), torch.zeros(()))
+    def _parts(self) -> Sequence[Stateful]:
+        return (self.draws, self.skipped_steps)

@@ -78,7 +78,7 @@ def test_dynamic_sampling_resumes_with_the_prompts_that_come_next(tmp_path: Path
     trainer(tmp_path / "killed", callbacks=[StopAt(3)], resample_rounds=3).train()
     resumed = trainer(tmp_path / "killed", resample_rounds=3)
     resumed.train(resume_from_checkpoint=str(tmp_path / "killed/checkpoint-3"))
-    assert resumed._resample_draws == whole._resample_draws > 0
+    assert resumed.draws.resamples == whole.draws.resamples > 0
     assert curve(whole.state.log_history) == curve(resumed.state.log_history)
 
 
@@ -184,7 +184,7 @@ def test_infinite_gradient_of_a_finite_loss_is_skipped_too(tmp_path: Path) -> No
     run.model.lm_head.weight.register_hook(lambda gradient: gradient * float("inf"))
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
     run.train()
-    assert run._skipped_steps == 2
+    assert run.skipped_steps.count == 2
     assert all(torch.equal(value, before[name]) for name, value in run.model.state_dict().items())
 
 

@@ -31,7 +31,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"numpy", "torch", "transformers", "tokenizers", "pydantic", "safetensors", "vllm"},
     ),
     "training": (
-        {"errors", "signals", "config", "objective", "baselines", "data", "verify", "rollout"},
+        {"errors", "files", "signals", "config", "objective", "baselines", "data", "verify", "rollout"},
         {"torch", "trl", "transformers", "datasets", "tokenizers", "pydantic", "safetensors", "peft", "accelerate"},
     ),
     "evaluation": ({"errors", "files", "config", "data", "verify", "rollout"}, {"numpy", "pydantic", "scipy"}),
