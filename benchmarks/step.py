@@ -65,6 +65,9 @@ class Workload:
     prompts: int
     group_size: int
     max_new_tokens: int
+    micro_batch_size: int | None = None
+    end_tokens: tuple[int, ...] = ()
+    """Beside the tokenizer's own, for an untrained policy to end its answers by chance."""
 
 
 def demo_policy() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -119,16 +122,23 @@ class Turn(TrainerCallback):
         self.parts.clear()
         self.completions.clear()
         self._memory = start_memory_peak() if state.global_step == 0 else 0
-        self._start = time.perf_counter()
+        self._start = now()
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
         self._end_step()
 
     def _end_step(self) -> None:
         if self._start is not None:
-            seconds = time.perf_counter() - self._start
+            seconds = now() - self._start
             memory = memory_peak() - self._memory if self._memory else 0
             self._pipe.send((seconds, [self.parts[part] for part in PARTS], memory, list(self.completions)))
+
+
+def now() -> float:
+    """Seconds, when all that was asked of a GPU has been done."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def start_memory_peak() -> int:
@@ -163,6 +173,8 @@ def build(variant: Variant, workload: Workload, steps: int, turn: Turn, folder: 
         "max_new_tokens": workload.max_new_tokens,
         "bf16": torch.cuda.is_available(),
     }
+    if workload.micro_batch_size is not None:
+        overrides["micro_batch_size"] = workload.micro_batch_size
     config = grpo_config(
         load_config("demo", [f"train.{key}={value}" for key, value in overrides.items()]).train, folder
     )
@@ -177,6 +189,8 @@ def build(variant: Variant, workload: Workload, steps: int, turn: Turn, folder: 
         **variant,
     )
     trainer.remove_callback(PrinterCallback)
+    if workload.end_tokens:
+        trainer.eos_token_ids = trainer.generation_config.eos_token_id = list(workload.end_tokens)
     _time_parts(trainer, turn)
     return trainer
 
@@ -188,9 +202,9 @@ def _time_parts(trainer: GRPOTrainer, turn: Turn) -> None:
         call = getattr(owner, method)
 
         def measure(*args: Any, **kwargs: Any) -> Any:
-            start = time.perf_counter()
+            start = now()
             result = call(*args, **kwargs)
-            turn.parts[part] += time.perf_counter() - start
+            turn.parts[part] += now() - start
             if method == "_generate_single_turn":
                 turn.completions += map(tuple, result[0])
             return result
@@ -212,11 +226,12 @@ def train(variant: Variant, workload: Workload, steps: int, pipe: Connection) ->
 
 def measure(variants: Mapping[str, Variant], workload: Workload, steps: int, warm_up: int = 1) -> dict[str, Measured]:
     """`steps` steps of each variant after `warm_up` that do not count, each variant in a process of its own."""
-    fork = multiprocessing.get_context("fork")  # imports are done once
+    # Forked processes import nothing again, but cannot share a GPU with what they were forked from.
+    context: Any = multiprocessing.get_context("spawn" if torch.cuda.is_available() else "fork")
     pipes, processes = {}, []
     for name, variant in variants.items():
-        pipes[name], theirs = fork.Pipe()
-        processes.append(fork.Process(target=train, args=(variant, workload, warm_up + steps, theirs)))
+        pipes[name], theirs = context.Pipe()
+        processes.append(context.Process(target=train, args=(variant, workload, warm_up + steps, theirs)))
         processes[-1].start()
         theirs.close()  # so that a trainer that dies ends the wait for it
     measured = {name: Measured() for name in variants}

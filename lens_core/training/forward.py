@@ -22,6 +22,7 @@ from lens_core.training.economy import (
     filled_up,
     length_buckets,
     loss_factor,
+    pass_overhead_tokens,
     shareable,
     sharing_pays,
     take_rows,
@@ -112,7 +113,8 @@ class ForwardMixin(GRPOTrainer):
         # More passes on one rank than on another would leave both waiting.
         alone = self.accelerator.num_processes == 1
         cut = self.economy.length_buckets and alone
-        buckets = length_buckets(lengths, input_ids.device.type) if cut else [list(range(len(lengths)))]
+        overhead = pass_overhead_tokens(causal_lm(self.accelerator.unwrap_model(model)), input_ids.device.type)
+        buckets = length_buckets(lengths, overhead) if cut else [list(range(len(lengths)))]
         whole = batch_size is None or batch_size >= len(lengths)
         shared = self._shared_prompts(model, prompt_BT, prompt_mask_BT, lengths) if alone and whole else None
         pieces = []
@@ -142,7 +144,10 @@ class ForwardMixin(GRPOTrainer):
         decoder = causal_lm(self.accelerator.unwrap_model(model))
         # Checkpointed layers run twice and would fill the cache twice.
         possible = self.economy.share_prompts and not self.args.gradient_checkpointing and shareable(decoder)
-        if not (possible and sharing_pays(prompt_BT, mask_BT, lengths)):
+        device = prompt_BT.device.type
+        # On a CPU the second pass is worth its overhead wherever it saves a tenth.
+        overhead = 0.0 if device == "cpu" else pass_overhead_tokens(decoder, device)
+        if not (possible and sharing_pays(prompt_BT, mask_BT, lengths, overhead)):
             return None
         with self.accelerator.autocast():
             return SharedPrompts(decoder.base_model, prompt_BT[:, :-1], mask_BT[:, :-1])

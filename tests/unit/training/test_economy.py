@@ -7,7 +7,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lens_core.training.economy import filled_up, length_buckets, loss_factor, sharing_pays, thin, trimmed
+from lens_core.training.economy import (
+    filled_up,
+    length_buckets,
+    loss_factor,
+    pass_overhead_tokens,
+    sharing_pays,
+    thin,
+    trimmed,
+)
+from tests.fakes import tiny_policy
 
 
 def batch(advantages: list[float], completions: list[list[int]]) -> dict[str, torch.Tensor]:
@@ -62,20 +71,25 @@ def test_short_ranks_repeat_a_row_without_gradient() -> None:
 
 def test_one_long_answer_gets_a_bucket_of_its_own() -> None:
     # Together: 10 x 1000 tokens. Apart: 1000 + 9 x 10, and 256 for the second pass.
-    assert sorted(map(len, length_buckets([10] * 9 + [1000], "cpu"))) == [1, 9]
+    assert sorted(map(len, length_buckets([10] * 9 + [1000], 256))) == [1, 9]
     # 10 x 20 tokens against 20 + 9 x 10 + 256: together.
-    assert length_buckets([20] + [10] * 9, "cpu") == [list(range(10))]
+    assert length_buckets([20] + [10] * 9, 256) == [list(range(10))]
 
 
-@given(lengths=st.lists(st.integers(1, 3000), min_size=1, max_size=40), device=st.sampled_from(["cpu", "cuda"]))
-def test_buckets_hold_every_row_once_and_cost_no_more_than_one_bucket(lengths: list[int], device: str) -> None:
-    buckets = length_buckets(lengths, device)
+@given(lengths=st.lists(st.integers(1, 3000), min_size=1, max_size=40), overhead=st.sampled_from([256, 4096]))
+def test_buckets_hold_every_row_once_and_cost_no_more_than_one_bucket(lengths: list[int], overhead: int) -> None:
+    buckets = length_buckets(lengths, overhead)
     assert sorted(row for bucket in buckets for row in bucket) == list(range(len(lengths)))
-    overhead = {"cpu": 256, "cuda": 4096}[device]
     cost = sum(len(bucket) * max(lengths[row] for row in bucket) + overhead for bucket in buckets)
     assert cost <= len(lengths) * max(lengths) + overhead
     ranges = sorted((min(lengths[r] for r in b), max(lengths[r] for r in b)) for b in buckets)
     assert all(high < low for (_, high), (low, _) in itertools.pairwise(ranges))
+
+
+def test_overhead_of_a_pass_on_a_gpu_is_that_of_its_layers_launches() -> None:
+    model = tiny_policy()  # of two layers
+    assert pass_overhead_tokens(model, "cpu") == 256
+    assert pass_overhead_tokens(model, "cuda") == pytest.approx(2 * 3e11 / model.num_parameters())
 
 
 def test_padding_that_every_row_has_is_trimmed() -> None:
@@ -89,4 +103,5 @@ def test_sharing_pays_where_prompts_repeat_and_are_long() -> None:
     # 7 repeated prompts x 10 tokens = 70 saved, of 88 prompt tokens and the completions.
     assert sharing_pays(prompts, mask, [10] * 8)  # of 168
     assert not sharing_pays(prompts, mask, [100] * 8)  # of 888
+    assert not sharing_pays(prompts, mask, [10] * 8, overhead_tokens=71)  # saved: 7 x 10
     assert not sharing_pays(torch.arange(88).view(8, 11), mask, [10] * 8)  # nothing repeats
