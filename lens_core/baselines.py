@@ -23,7 +23,6 @@ Dimensions: P prompts (groups), G answers in a group, T completion tokens.
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -34,6 +33,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from lens_core.lookup import described, find_function
 from lens_core.objective import LensConfig, advantages, checked, group_mean, normalised
 
 Estimator = Callable[..., Tensor]
@@ -281,15 +281,7 @@ def find_estimator(name: str) -> Estimator:
             f"{name!r} is no objective; choose from {', '.join(ESTIMATORS)}, or give a function of your own as "
             "package.module:function"
         )
-    try:
-        found = getattr(importlib.import_module(module), attribute, None)
-    except Exception as error:  # whatever a module of the user's raises while it runs
-        raise ValueError(f"objective {name!r} cannot be imported: {_described(error)}") from error
-    if found is None:
-        raise ValueError(f"objective {name!r} is not there: module {module!r} has no {attribute!r}")
-    if not callable(found):
-        raise ValueError(f"objective {name!r} is a {type(found).__name__}, not a function")
-    return found
+    return find_function(name, "objective")
 
 
 def check_parameters(estimator: Estimator, parameters: Mapping[str, Any]) -> None:
@@ -306,7 +298,7 @@ def check_parameters(estimator: Estimator, parameters: Mapping[str, Any]) -> Non
     except ValueError:
         raise
     except Exception as error:
-        raise ValueError(f"with {dict(parameters)} the objective fails: {_described(error)}") from error
+        raise ValueError(f"with {dict(parameters)} the objective fails: {described(error)}") from error
     if not isinstance(result, Tensor):
         raise ValueError(f"it returns a {type(result).__name__}; it must return a tensor [P, G] or [P, G, T]")
     if result.shape != (2, 2) and (entropies is None or result.shape != entropies.shape):
@@ -379,8 +371,3 @@ def _require(name: str, value: float, holds: Callable[[float], bool], allowed: s
     number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
     if not (number and holds(value)):
         raise ValueError(f"{name} is {value!r}; it must be {allowed}")
-
-
-def _described(error: Exception) -> str:
-    lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
