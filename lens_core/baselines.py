@@ -28,7 +28,7 @@ import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from numbers import Integral, Real
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -227,39 +227,28 @@ def max_rl(rewards: Tensor, confidences: Tensor, entropies: Tensor | None, *, ep
     return torch.where(_comparable(graded), relative, 0.0)
 
 
+def _with_fields_of(config: type) -> Callable[[Estimator], Estimator]:
+    """Shows the fields of a dataclass as keyword parameters, with their defaults, in place of `**parameters`."""
+
+    def show(estimator: Estimator) -> Estimator:
+        own = inspect.signature(estimator)
+        inputs = [each for each in own.parameters.values() if each.kind is not each.VAR_KEYWORD]
+        fields = [each.replace(kind=each.KEYWORD_ONLY) for each in inspect.signature(config).parameters.values()]
+        estimator.__signature__ = own.replace(parameters=[*inputs, *fields])  # type: ignore[attr-defined]
+        return estimator
+
+    return show
+
+
+@_with_fields_of(LensConfig)
 @torch.no_grad()
-def lens(
-    rewards: Tensor,
-    confidences: Tensor,
-    entropies: Tensor | None,
-    *,
-    alpha: float = 0.25,
-    margin: float = 2.0,
-    scale: float | None = None,
-    negative_scale: float | None = None,
-    variant: Literal["full", "mixed_only", "negative_only", "off"] = "full",
-    difficulty_from: Literal["confidence", "sequence"] = "confidence",
-    negative_normalisation: Literal["mean", "mean_std"] = "mean",
-    eps: float = 1e-4,
-    success_threshold: float = 0.0,
-) -> Tensor:
-    """LENS (arXiv 2510.08696): `objective.advantages` with a LensConfig of these parameters.
+def lens(rewards: Tensor, confidences: Tensor, entropies: Tensor | None, **parameters: Any) -> Tensor:
+    """LENS (arXiv 2510.08696): `objective.advantages` with `LensConfig(**parameters)`.
 
     Returns:
         [P, G]; alpha (r~_i - mean r~) in an all-wrong group, 0 in an all-right one.
     """
-    config = LensConfig(
-        alpha=alpha,
-        margin=margin,
-        scale=scale,
-        negative_scale=negative_scale,
-        variant=variant,
-        difficulty_from=difficulty_from,
-        negative_normalisation=negative_normalisation,
-        eps=eps,
-        success_threshold=success_threshold,
-    )
-    return advantages(rewards.to(_result_type(rewards)), confidences, config)
+    return advantages(rewards.to(_result_type(rewards)), confidences, LensConfig(**parameters))
 
 
 ESTIMATORS: dict[str, Estimator] = {
@@ -310,13 +299,21 @@ def check_parameters(estimator: Estimator, parameters: Mapping[str, Any]) -> Non
         raise ValueError("it returns NaN or infinite values; padded tokens (entropy NaN) and equal rewards must give 0")
 
 
+def parameters_of(estimator: Estimator) -> dict[str, Any]:
+    """Parameter of `estimator`, its three inputs left out -> default (`inspect.Parameter.empty`: it has none)."""
+    accepted = enumerate(inspect.signature(estimator).parameters.values())
+    return {
+        each.name: each.default
+        for place, each in accepted
+        if each.kind is each.KEYWORD_ONLY or (place >= 3 and each.kind is each.POSITIONAL_OR_KEYWORD)
+    }
+
+
 def _refuse_unknown(estimator: Estimator, parameters: Mapping[str, Any]) -> None:
-    accepted = list(inspect.signature(estimator).parameters.values())
-    after_inputs = [each for each in accepted[3:] if each.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
-    names = [each.name for each in accepted if each in after_inputs or each.kind is inspect.Parameter.KEYWORD_ONLY]
-    any_name = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in accepted)
-    unknown = sorted(parameters.keys() - set(names))
-    if unknown and not any_name:
+    names = parameters_of(estimator)
+    takes_any = any(each.kind is each.VAR_KEYWORD for each in inspect.signature(estimator).parameters.values())
+    unknown = sorted(parameters.keys() - names)
+    if unknown and not takes_any:
         raise ValueError(f"unknown parameters {unknown}; choose from {', '.join(names) if names else 'none'}")
 
 

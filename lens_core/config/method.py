@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import Parameter
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -22,7 +23,16 @@ class Method(BaseModel):
 
     @property
     def parameters(self) -> dict[str, Any]:
+        """Those that the configuration gives; the others have the objective's defaults."""
         return {} if self.model_extra is None else dict(self.model_extra)
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """All parameters of the objective that have a value, defaults included."""
+        from lens_core.baselines import find_estimator, parameters_of
+
+        defaults = parameters_of(find_estimator(self.objective))
+        return {name: value for name, value in defaults.items() if value is not Parameter.empty} | self.parameters
 
     @model_validator(mode="after")
     def _objective_takes_parameters(self) -> Self:

@@ -47,7 +47,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "kube": ({"errors", "signals", "config"}, {"kubernetes", "pydantic", "requests", "tenacity", "urllib3", "yaml"}),
     "stages": (
-        {"errors", "files", "progress", "baselines", "config", "data", "rollout", "training", "evaluation"}
+        {"errors", "files", "progress", "config", "data", "rollout", "training", "evaluation"}
         | {"distributed", "tracking", "report", "kube"},
         {"pydantic", "yaml"},
     ),
