@@ -31,7 +31,6 @@ class ModelShape(Section):
     parameters: int = Field(ge=1)
     layers: int = Field(ge=1)
     hidden_size: int = Field(ge=1)
-    vocabulary: int = Field(ge=1)
     kv_heads: int = Field(ge=1)
     head_size: int = Field(ge=1)
 
