@@ -14,12 +14,13 @@ class Method(BaseModel):
     In YAML the parameters stand beside `objective`: `{objective: nsr, positive_weight: 0.1}`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
 
     objective: str = "lens"
-    """A name in `lens_core.baselines.ESTIMATORS`, or `package.module:function` for a function of one's own."""
+    """`lens`, `grpo`, `dr_grpo`, `dapo`, `nsr`, `ngrpo`, `rl_zvp`, `pass_at_k`, `max_rl` (lens_core/baselines.py), or
+    `package.module:function` for a function of your own. Its parameters stand beside it: `alpha: 0.5`."""
     train: dict[str, Any] = {}
-    """Values of the `train` section that belong to the method, for example DAPO's `clip_high`."""
+    """Values of the `train` section that this method overrides, for example DAPO's `clip_high`."""
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ T = TypeVar("T", bound=BaseModel)
 class Section(BaseModel):
     """A frozen part of the tree; unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 def parse(model: type[T], value: Any, name: str) -> T:
