@@ -1,4 +1,4 @@
-"""`lens recipe`: whole runs that ship with the package."""
+"""`lens recipe`: whole runs that ship with the package, and what can be set in one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from lens_core.cli.output import conclude
 
 if TYPE_CHECKING:
     from lens_core.config import About, RunConfig
+    from lens_core.config.reference import Setting
 
 app = typer.Typer(no_args_is_help=True, help="Recipes: whole runs that ship with the package.")
 
@@ -42,6 +43,26 @@ def recipe_show(
     conclude(settings, as_yaml(settings).rstrip())
 
 
+@app.command("explain")
+def recipe_explain(
+    key: Annotated[
+        str | None, typer.Argument(help="Key path, e.g. train.clip, or a section, e.g. train; default: all.")
+    ] = None,
+) -> None:
+    """Explain what can be set in a recipe: type, default, range and meaning.
+
+    Example: lens recipe explain train.mask_truncated
+    """
+    from lens_core.config import RunConfig
+    from lens_core.config.reference import explain, objective_settings, settings_of
+
+    settings = settings_of(RunConfig)
+    if key is None or key.startswith("methods"):
+        settings += objective_settings()  # which load torch
+    found = settings if key is None else explain(settings, key)
+    conclude(found, "\n".join(_in_words(each) for each in found))
+
+
 def as_yaml(settings: RunConfig) -> str:
     """A configuration with every value, as a recipe says it."""
     import yaml
@@ -58,3 +79,9 @@ def _print_recipes(recipes: Mapping[str, About]) -> None:
     for name, about in recipes.items():
         table.add_row(name, about.hardware, about.hours, about.source)
     Console(width=None if sys.stdout.isatty() else 1000).print(table)
+
+
+def _in_words(setting: Setting) -> str:
+    allowed = f"{setting.type} {setting.range}".rstrip()
+    default = "required" if setting.default == "required" else f"default {setting.default}"
+    return f"{setting.path}\n    {allowed}, {default}\n    {setting.meaning}"

@@ -25,7 +25,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "baselines": ({"lookup", "objective"}, {"torch"}),
     "integrations": ({"errors", "objective"}, {"torch", "verl"}),
     "verify": ({"lookup"}, {"latex2sympy2_extended", "sympy"}),
-    "config": ({"errors", "baselines", "verify"}, {"pydantic", "yaml"}),
+    "config": ({"errors", "objective", "baselines", "verify"}, {"pydantic", "yaml"}),
     "data": ({"errors", "files", "config", "progress", "verify"}, {"pydantic", "datasets", "pyarrow", "rensa"}),
     "rollout": (
         {"errors", "config"},
