@@ -14,7 +14,7 @@ T = TypeVar("T", bound=BaseModel)
 
 
 class Section(BaseModel):
-    """A frozen part of the tree; unknown keys are errors."""
+    """A frozen part of the tree; unknown keys are errors, and the schema describes a field by the text below it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
