@@ -19,10 +19,10 @@ from lens_core.errors import LensError
 _Schema = Mapping[str, Any]
 _NAMES = {"integer": "whole number", "number": "number", "boolean": "true or false", "string": "text", "null": "null"}
 _LIMITS = {
-    "minimum": ">= {:n}",
-    "exclusiveMinimum": "> {:n}",
-    "maximum": "<= {:n}",
-    "exclusiveMaximum": "< {:n}",
+    "minimum": ">= {}",
+    "exclusiveMinimum": "> {}",
+    "maximum": "<= {}",
+    "exclusiveMaximum": "< {}",
     "minItems": "length >= {}",
     "maxItems": "length <= {}",
     "minProperties": "length >= {}",
