@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-unit lint format setup vllm lm-eval docs ui images check-images clean
+.PHONY: demo test test-unit lint format setup vllm lm-eval docs reference ui images check-images clean
 
 demo: setup  ## run the whole LENS pipeline on this machine
 	@$(BIN)/lens demo
@@ -29,6 +29,9 @@ lm-eval: setup $(VENV)/lm-eval-ready  ## lm-evaluation-harness, to compare with
 
 docs: setup  ## the API reference, from docstrings: build/api/index.html
 	@$(BIN)/python -W ignore -m pdoc --docformat google --output-directory build/api lens_core components pipelines '!lens_core[.]integrations[.]verl'
+
+reference: setup  ## docs/reference.md, from the configuration's types and docstrings
+	@$(BIN)/python scripts/write-reference
 
 ui: setup  ## MLflow on the demo's store
 	@$(BIN)/lens ui

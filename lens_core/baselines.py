@@ -23,17 +23,17 @@ Dimensions: P prompts (groups), G answers in a group, T completion tokens.
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from numbers import Integral, Real
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from lens_core.lookup import described, find_function
 from lens_core.objective import LensConfig, advantages, checked, group_mean, normalised
 
 Estimator = Callable[..., Tensor]
@@ -227,39 +227,28 @@ def max_rl(rewards: Tensor, confidences: Tensor, entropies: Tensor | None, *, ep
     return torch.where(_comparable(graded), relative, 0.0)
 
 
+def _with_fields_of(config: type) -> Callable[[Estimator], Estimator]:
+    """Shows the fields of a dataclass as keyword parameters, with their defaults, in place of `**parameters`."""
+
+    def show(estimator: Estimator) -> Estimator:
+        own = inspect.signature(estimator)
+        inputs = [each for each in own.parameters.values() if each.kind is not each.VAR_KEYWORD]
+        fields = [each.replace(kind=each.KEYWORD_ONLY) for each in inspect.signature(config).parameters.values()]
+        estimator.__signature__ = own.replace(parameters=[*inputs, *fields])  # type: ignore[attr-defined]
+        return estimator
+
+    return show
+
+
+@_with_fields_of(LensConfig)
 @torch.no_grad()
-def lens(
-    rewards: Tensor,
-    confidences: Tensor,
-    entropies: Tensor | None,
-    *,
-    alpha: float = 0.25,
-    margin: float = 2.0,
-    scale: float | None = None,
-    negative_scale: float | None = None,
-    variant: Literal["full", "mixed_only", "negative_only", "off"] = "full",
-    difficulty_from: Literal["confidence", "sequence"] = "confidence",
-    negative_normalisation: Literal["mean", "mean_std"] = "mean",
-    eps: float = 1e-4,
-    success_threshold: float = 0.0,
-) -> Tensor:
-    """LENS (arXiv 2510.08696): `objective.advantages` with a LensConfig of these parameters.
+def lens(rewards: Tensor, confidences: Tensor, entropies: Tensor | None, **parameters: Any) -> Tensor:
+    """LENS (arXiv 2510.08696): `objective.advantages` with `LensConfig(**parameters)`.
 
     Returns:
         [P, G]; alpha (r~_i - mean r~) in an all-wrong group, 0 in an all-right one.
     """
-    config = LensConfig(
-        alpha=alpha,
-        margin=margin,
-        scale=scale,
-        negative_scale=negative_scale,
-        variant=variant,
-        difficulty_from=difficulty_from,
-        negative_normalisation=negative_normalisation,
-        eps=eps,
-        success_threshold=success_threshold,
-    )
-    return advantages(rewards.to(_result_type(rewards)), confidences, config)
+    return advantages(rewards.to(_result_type(rewards)), confidences, LensConfig(**parameters))
 
 
 ESTIMATORS: dict[str, Estimator] = {
@@ -281,15 +270,7 @@ def find_estimator(name: str) -> Estimator:
             f"{name!r} is no objective; choose from {', '.join(ESTIMATORS)}, or give a function of your own as "
             "package.module:function"
         )
-    try:
-        found = getattr(importlib.import_module(module), attribute, None)
-    except Exception as error:  # whatever a module of the user's raises while it runs
-        raise ValueError(f"objective {name!r} cannot be imported: {_described(error)}") from error
-    if found is None:
-        raise ValueError(f"objective {name!r} is not there: module {module!r} has no {attribute!r}")
-    if not callable(found):
-        raise ValueError(f"objective {name!r} is a {type(found).__name__}, not a function")
-    return found
+    return find_function(name, "objective")
 
 
 def check_parameters(estimator: Estimator, parameters: Mapping[str, Any]) -> None:
@@ -306,7 +287,7 @@ def check_parameters(estimator: Estimator, parameters: Mapping[str, Any]) -> Non
     except ValueError:
         raise
     except Exception as error:
-        raise ValueError(f"with {dict(parameters)} the objective fails: {_described(error)}") from error
+        raise ValueError(f"with {dict(parameters)} the objective fails: {described(error)}") from error
     if not isinstance(result, Tensor):
         raise ValueError(f"it returns a {type(result).__name__}; it must return a tensor [P, G] or [P, G, T]")
     if result.shape != (2, 2) and (entropies is None or result.shape != entropies.shape):
@@ -318,13 +299,21 @@ def check_parameters(estimator: Estimator, parameters: Mapping[str, Any]) -> Non
         raise ValueError("it returns NaN or infinite values; padded tokens (entropy NaN) and equal rewards must give 0")
 
 
+def parameters_of(estimator: Estimator) -> dict[str, Any]:
+    """Parameter of `estimator`, its three inputs left out -> default (`inspect.Parameter.empty`: it has none)."""
+    accepted = enumerate(inspect.signature(estimator).parameters.values())
+    return {
+        each.name: each.default
+        for place, each in accepted
+        if each.kind is each.KEYWORD_ONLY or (place >= 3 and each.kind is each.POSITIONAL_OR_KEYWORD)
+    }
+
+
 def _refuse_unknown(estimator: Estimator, parameters: Mapping[str, Any]) -> None:
-    accepted = list(inspect.signature(estimator).parameters.values())
-    after_inputs = [each for each in accepted[3:] if each.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
-    names = [each.name for each in accepted if each in after_inputs or each.kind is inspect.Parameter.KEYWORD_ONLY]
-    any_name = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in accepted)
-    unknown = sorted(parameters.keys() - set(names))
-    if unknown and not any_name:
+    names = parameters_of(estimator)
+    takes_any = any(each.kind is each.VAR_KEYWORD for each in inspect.signature(estimator).parameters.values())
+    unknown = sorted(parameters.keys() - names)
+    if unknown and not takes_any:
         raise ValueError(f"unknown parameters {unknown}; choose from {', '.join(names) if names else 'none'}")
 
 
@@ -379,8 +368,3 @@ def _require(name: str, value: float, holds: Callable[[float], bool], allowed: s
     number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
     if not (number and holds(value)):
         raise ValueError(f"{name} is {value!r}; it must be {allowed}")
-
-
-def _described(error: Exception) -> str:
-    lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor
@@ -80,14 +80,9 @@ class LensConfig:
             raise ValueError(f"eps is {self.eps}; it must be a finite number > 0")
         if not 0 <= self.success_threshold < 1:
             raise ValueError(f"success_threshold is {self.success_threshold}; it must lie in [0, 1)")
-        choices: dict[str, tuple[str, ...]] = {
-            "variant": ("full", "mixed_only", "negative_only", "off"),
-            "difficulty_from": ("confidence", "sequence"),
-            "negative_normalisation": ("mean", "mean_std"),
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(allowed)}")
+        for name, kind in get_type_hints(type(self)).items():
+            if get_origin(kind) is Literal and getattr(self, name) not in get_args(kind):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(get_args(kind))}")
 
 
 @_arrays_too

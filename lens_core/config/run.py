@@ -29,43 +29,54 @@ class ModelShape(Section):
     """The size of a base policy, for estimates before anything is downloaded."""
 
     parameters: int = Field(ge=1)
+    """Number of weights, embeddings included."""
     layers: int = Field(ge=1)
+    """Number of transformer layers (`num_hidden_layers`)."""
     hidden_size: int = Field(ge=1)
-    vocabulary: int = Field(ge=1)
+    """Width of the residual stream (`hidden_size`)."""
     kv_heads: int = Field(ge=1)
+    """Number of key-value heads (`num_key_value_heads`)."""
     head_size: int = Field(ge=1)
+    """Width of an attention head (`head_dim`)."""
 
 
 class About(Section):
-    """What a recipe says of itself."""
+    """What a recipe says about itself; `lens recipe list` shows it."""
 
     source: str
     """Paper and section that the values come from."""
     hardware: str
+    """What it needs to run."""
     hours: str
+    """Duration in hours, and whether that is measured or estimated."""
     reported: str
-    """What the paper reports for it."""
+    """What the paper reports for these values."""
 
 
 class RunConfig(Section):
     """A whole run: data, base policy, the methods to compare, training and evaluation."""
 
     name: str = Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length=40)
-    """Shown in MLflow, in reports and in folder names."""
+    """Name of the run in MLflow, reports and folder names."""
     about: About | None = None
+    """Where the values come from and what they need."""
     base: str = SHIPPED_BASE
-    """Model to start from: a folder or a hub name in Hugging Face format; `ladder-base` ships with the package."""
+    """Model to start from, in Hugging Face format: a folder or a name on the hub; `ladder-base` ships with the
+    package."""
     base_shape: ModelShape | None = None
-    """For `lens train --dry-run` where `base` is not on this machine."""
+    """Size of `base`, for the memory estimate of `lens train --dry-run` when the model is not on this machine."""
     data: DataConfig
+    """The problems to train and evaluate on."""
     methods: dict[str, Method] = Field(min_length=1)
-    """Methods to train and compare, by the name that they have in tables."""
+    """Methods to train and compare, by their name in tables: a-z, 0-9, - and _, but not `base`."""
     train: TrainConfig
+    """How each method is trained."""
     evaluation: EvaluationConfig
+    """How the trained policies are evaluated."""
     study: StudyConfig | None = None
-    """For `lens study`."""
+    """What `lens study` runs; None: nothing."""
     sweep: SweepConfig | None = None
-    """For `lens sweep`."""
+    """What `lens sweep` searches; None: nothing. Needs `data.validation`."""
 
     @model_validator(mode="before")
     @classmethod

@@ -14,9 +14,9 @@ T = TypeVar("T", bound=BaseModel)
 
 
 class Section(BaseModel):
-    """A frozen part of the tree; unknown keys are errors."""
+    """A frozen part of the tree; unknown keys are errors, and the schema describes a field by the text below it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 def parse(model: type[T], value: Any, name: str) -> T:

@@ -15,36 +15,37 @@ class PromptConfig(Section):
     """How a policy is asked a question."""
 
     form: Literal["auto", "chat", "plain"] = "auto"
-    """`chat`: through the tokenizer's chat template; `plain`: as text; `auto`: chat where there is a template."""
+    """`chat`: through the tokenizer's chat template; `plain`: as text; `auto`: chat if there is a template."""
     system: str | None = None
-    """The system message; before the question in the plain form. None: none of ours."""
+    """System message; in the plain form it precedes the question. None: none."""
     instruction: str | None = None
-    """What follows the question. None: the request to box the answer in the chat form, nothing in the plain one."""
+    """Text after the question. None: a request to box the answer in the chat form, nothing in the plain form."""
 
 
 class EconomyConfig(Section):
     """Ways to the same gradient with less work; each is exact, and measured by `python -m benchmarks.step`."""
 
     skip_zero_advantages: bool = True
-    """No forward or backward pass for answers whose advantage is exactly 0."""
+    """Skip the forward and backward pass of completions whose advantage is exactly 0."""
     merge_identical: bool = True
-    """Identical answers to one prompt are computed once, with the sum of their advantages."""
+    """Compute identical completions of a prompt once, with the sum of their advantages."""
     length_buckets: bool = True
-    """Answers of like length go through the policy together, so that little is padding."""
+    """Batch completions of similar length, so that there is little padding."""
     share_prompts: bool = True
-    """A group's prompt goes through the policy once, where that saves a tenth of the tokens or more."""
+    """Compute a group's prompt once where that saves at least a tenth of the tokens."""
     reuse_sampling_logprobs: bool = True
-    """The old policy's log-probabilities are those of sampling, where sampling and training share one arithmetic."""
+    """Take the old policy's log-probabilities from sampling where it uses the same arithmetic as training."""
     lean_decoding: bool = True
-    """Sampling with `transformers` reads a prompt once, drops answers that have ended, and copies no cache."""
+    """Sample with `transformers` without recomputing prompts, decoding finished completions or copying the cache."""
     overlap_grading: bool = True
-    """Answers are graded in other processes while longer ones are still being decoded."""
+    """Grade completions in other processes while longer ones are still being decoded."""
 
 
 class LoraConfig(Section):
     """Low-rank adapters on every linear layer instead of full fine-tuning; they are merged into the saved policy."""
 
     rank: int = Field(16, ge=1)
+    """Rank of the adapters (arXiv 2106.09685)."""
     alpha: int = Field(32, ge=1)
     """Adapters are scaled by alpha / rank."""
 
@@ -54,11 +55,11 @@ class VllmConfig(Section):
     engine in this process, whose log-probabilities serve as the old policy's."""
 
     mode: Literal["colocate", "server"] = "colocate"
-    """`colocate`: on the training GPUs; `server`: `trl vllm-serve` elsewhere. A CPU has the first only."""
+    """`colocate`: on the training GPUs; `server`: `trl vllm-serve` elsewhere. On a CPU only `colocate` works."""
     server_url: str | None = None
-    """`server` only: address of `trl vllm-serve`."""
+    """Address of `trl vllm-serve`; `server` needs it, and `colocate` takes none."""
     memory_share: float = Field(0.3, gt=0, lt=1)
-    """`colocate` on a GPU: share of its memory that vLLM may take."""
+    """`colocate` on a GPU: fraction of its memory for vLLM."""
 
     @model_validator(mode="after")
     def _url_fits_mode(self) -> Self:
@@ -71,88 +72,104 @@ class RolloutConfig(Section):
     """Rollouts by Ray actors beside the trainers, each with a whole copy of the policy (docs/ray.md)."""
 
     workers: int = Field(ge=1)
-    """Actors; a batch is cut up among them."""
+    """Number of Ray actors; each draws an equal part of a batch."""
     engine: Literal["transformers", "vllm"] = "transformers"
+    """What samples the completions."""
     cpus_each: int = Field(1, ge=1)
+    """Ray CPUs for each actor."""
     gpus_each: float | None = Field(None, ge=0)
-    """None: one where the cluster has GPUs."""
+    """Ray GPUs for each actor; None: one if the cluster has GPUs, else none."""
     max_off_policy: int = Field(0, ge=0)
-    """So many batches may be drawn while earlier ones are trained on, from weights that are as many batches old; the
-    importance ratio corrects for it. 0: trainers and rollouts take turns."""
+    """Number of batches that may be drawn ahead of the one being trained on, from weights that many batches old; the
+    importance ratio corrects for it. 0: training and sampling take turns."""
 
 
 class TrainConfig(Section):
     """One training run; the same for every method that is compared, but for what a method's `train` overrides."""
 
     steps: int = Field(ge=1)
-    """Optimiser steps."""
+    """Number of optimiser steps."""
     max_tokens: int | None = Field(None, ge=1)
-    """A training ends with the step in which so many completion tokens have been generated, if that comes before
-    `steps`: an equal budget for methods that generate more or longer answers. None: no limit."""
+    """Budget of generated completion tokens; a training ends with the step that reaches it, if that comes before
+    `steps`: an equal budget for methods that generate more or longer completions. None: no limit."""
     prompts_per_step: int = Field(ge=1)
-    """Groups whose rollouts make one optimiser step, over all ranks."""
+    """Number of prompts (groups) in one optimiser step, over all ranks."""
     updates_per_batch: int = Field(1, ge=1)
     """Optimiser steps on one batch of rollouts; above 1, the later ones are off policy and the ratio is clipped."""
     group_size: int = Field(16, ge=2)
-    """G: answers to each prompt."""
+    """G, the number of completions of each prompt."""
     micro_batch_size: int | None = Field(None, ge=1)
-    """Completions in one forward and backward pass of a rank; None: all of a step at once."""
+    """Completions in one forward and backward pass of a rank; must divide `prompts_per_step` x `group_size`. None: all
+    of a step at once."""
     max_new_tokens: int = Field(ge=1)
+    """Longest completion, in tokens; longer ones are cut off."""
     prompt: PromptConfig = PromptConfig()
+    """How the policy is asked a question."""
     temperature: float = Field(1.0, gt=0)
     """Sampling temperature; top-p, top-k and min-p stay off, since they bias confidence."""
     vllm: VllmConfig | None = None
-    """None: the policy generates its rollouts itself, with transformers."""
+    """Sample with vLLM; None: the policy samples by itself, with transformers. Excludes `rollouts`."""
     rollouts: RolloutConfig | None = None
-    """None: each trainer generates its own."""
+    """Sample with Ray actors; None: each trainer samples its own. Excludes `vllm` and `lora`."""
     resample_rounds: int = Field(0, ge=0)
-    """DAPO's dynamic sampling: further rounds of prompts to replace groups whose rewards do not differ; 0: off."""
+    """DAPO's dynamic sampling (arXiv 2503.14476, sec. 3.2): most rounds of further prompts that replace groups whose
+    rewards do not differ. 0: off, as LENS needs it."""
     mask_truncated: bool = False
-    """Answers that `max_new_tokens` cut off leave their group and get no gradient (DAPO's overlong filtering)."""
+    """Completions that `max_new_tokens` cut off leave their group and get no gradient (DAPO's overlong filtering, arXiv
+    2503.14476, sec. 3.4)."""
     learning_rate: float = Field(gt=0)
+    """Peak learning rate of AdamW."""
     warmup_steps: int = Field(0, ge=0)
+    """Steps of linear warm-up; at most `steps`."""
     schedule: Literal["constant_with_warmup", "linear", "cosine"] = "constant_with_warmup"
-    """Of the learning rate after the warm-up."""
+    """Schedule of the learning rate after the warm-up."""
     adam_beta2: float = Field(0.999, gt=0, lt=1)
+    """AdamW's decay of the squared gradients' mean; lower it for runs of fewer than about 1 / (1 - beta2) steps."""
     weight_decay: float = Field(0.0, ge=0)
+    """AdamW's weight decay."""
     max_grad_norm: float = Field(1.0, gt=0)
+    """Gradients are scaled down to this norm if they exceed it."""
     clip: float = Field(0.2, gt=0, lt=1)
-    """epsilon of the clipped ratio (eq. 3)."""
+    """epsilon of the clipped importance ratio (eq. 3, arXiv 2510.08696)."""
     clip_high: float | None = Field(None, gt=0)
-    """epsilon of the upper bound (DAPO, NGRPO); None: the same as `clip`."""
+    """epsilon of the ratio's upper bound (DAPO, arXiv 2503.14476; NGRPO, arXiv 2509.18851); None: the same as
+    `clip`."""
     beta: float = Field(0.0, ge=0)
-    """Weight of the KL term; the paper has none."""
+    """Weight of the KL term; the LENS paper has none."""
     loss_type: Literal["grpo", "bnpo", "dr_grpo", "dapo"] = "grpo"
-    """Aggregation of the token loss; `grpo` is the paper's eq. 3: mean over tokens, then over answers."""
+    """Aggregation of the token loss, by TRL's names; `grpo` is eq. 3 of arXiv 2510.08696: mean over tokens, then over
+    completions."""
     lora: LoraConfig | None = None
-    """None: full fine-tuning."""
+    """Train low-rank adapters; None: full fine-tuning."""
     fsdp: bool = False
-    """Weights, gradients and optimiser state are cut up among the processes of `--workers` (FSDP2) instead of copied to
-    each; needs GPUs."""
+    """Shard weights, gradients and optimiser state over the processes of `--workers` (FSDP2) instead of copying them to
+    each; needs GPUs, and excludes `lora`."""
     bf16: bool = False
-    """Compute in bfloat16 (GPU); weights and optimiser stay in float32, but for the frozen ones under LoRA."""
+    """Compute in bfloat16 (GPU); weights and optimiser stay in float32, except the frozen weights under LoRA."""
     gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass: slower, and much less memory on long completions."""
+    """Recompute activations in the backward pass: slower, with much less memory on long completions."""
     verifier: Verifier = BUILT_IN
-    """What grades the answers; the same as `evaluation.verifier`."""
+    """What grades the completions: `math`, an entry point of the group `lens_grpo.verifiers`, or
+    `package.module:function` (docs/verifier.md); must equal `evaluation.verifier`."""
     answer_pattern: AnswerPattern | None = None
-    """How the built-in verifier finds the final answer; None: the last box, `answer is`, `####` (docs/verifier.md). The
-    same as `evaluation.answer_pattern`."""
+    """How the built-in verifier finds the final answer: a regular expression whose first group is the answer, where it
+    last matches; None: the last box, `answer is`, `####` (docs/verifier.md). Must equal `evaluation.answer_pattern`."""
     economy: EconomyConfig = EconomyConfig()
     """Ways to the same gradient with less work."""
     max_ungraded_share: float = Field(0.1, ge=0, le=1)
-    """A step with more ungraded answers than this stops the run."""
+    """Stop the run if a larger fraction of a batch's completions could not be graded."""
     max_skipped_steps: int = Field(5, ge=1)
-    """So many steps in a row without a finite loss and gradient stop the run; fewer are skipped and counted."""
+    """Stop the run after this many steps in a row without a finite loss and gradient; fewer are skipped and counted."""
     checkpoint_every: int | None = Field(None, ge=1)
-    """Steps between checkpoints that `--resume` continues from; None: none, for short runs."""
+    """Steps between checkpoints, which `--resume` continues from; a multiple of `log_every`. None: no checkpoints."""
     max_failures: int = Field(3, ge=0)
-    """With `--workers`: so many times a training whose worker died goes on from its last checkpoint."""
+    """With `--workers`: how many times a training whose worker died restarts from its last checkpoint."""
     keep_checkpoints: int = Field(2, ge=1)
-    """Older ones are deleted."""
+    """Number of checkpoints to keep; older ones are deleted."""
     log_every: int = Field(1, ge=1)
     """Steps between two lines of metrics."""
     seed: int = Field(0, ge=0)
+    """Random seed of sampling and of the order of prompts."""
 
     @model_validator(mode="after")
     def _batches_divide(self) -> Self:

@@ -87,11 +87,6 @@ def _without_single_braces(found: list[str]) -> list[str]:
     return kept
 
 
-def normalised(prompt: str) -> str:
-    """A prompt without what does not change its meaning; equal prompts are equal texts."""
-    return " ".join(tokens(prompt))
-
-
 def identity(words: Sequence[str]) -> bytes:
     """16 bytes that stand for a prompt's tokens."""
     return hashlib.blake2b(" ".join(words).encode("utf-8", "surrogatepass"), digest_size=16).digest()

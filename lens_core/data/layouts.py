@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lens_core.verify.extract import last_box
+
 Row = Mapping[str, Any]
 
 
@@ -124,29 +126,15 @@ def level_number(value: Any) -> int | None:
     return int(match[0]) if match else None
 
 
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)|\\boxed\s+(?=[^\s{])")
-_BRACE_OR_ESCAPE = re.compile(r"\\.|[{}]", re.DOTALL)  # an escaped brace opens and closes nothing
-
-
 def last_boxed(text: str) -> str | None:
     """Content of the last `\\boxed{...}` in `text`, nested braces included; None if there is none, or it never ends.
 
-    A few solutions of MATH write `\\fbox{...}`, or `\\boxed 2` without braces: up to the next space or `$`.
+    A few solutions of MATH write `\\fbox{...}`, or `\\boxed 2` without braces, and then perhaps the sentence's end.
     """
-    box = None
-    for box in _BOX.finditer(text):  # noqa: B007 - the last one is wanted
-        pass
-    if box is None:
+    box = last_box(text)
+    if box is None or box.content is None or not box.is_closed:
         return None
-    begin = box.end()
-    if text[begin] != "{":
-        return re.split(r"[\s$]", text[begin:], maxsplit=1)[0].rstrip(".,")
-    depth = 0
-    for token in _BRACE_OR_ESCAPE.finditer(text, begin):
-        depth += {"{": 1, "}": -1}.get(token[0], 0)
-        if depth == 0:
-            return text[begin + 1 : token.start()]
-    return None
+    return box.content if text[box.end - 1] == "}" else box.content.rstrip(".,")
 
 
 def _boxed(answer: Any, solution: Any) -> Any:

@@ -26,45 +26,56 @@ class SecretKey(Section):
     """One value of a Secret; pods read it there, and it never appears in a manifest."""
 
     name: Name
+    """Name of the Secret."""
     key: str = Field(min_length=1)
+    """Key of the value in the Secret."""
 
 
 class Toleration(Section):
     """Lets pods onto nodes with a taint, such as those with GPUs."""
 
     key: str | None = None
-    """None: with `operator: Exists`, every taint."""
+    """Key of the taint; None, with `operator: Exists`: every taint."""
     operator: Literal["Exists", "Equal"] = "Exists"
+    """`Exists`: the taint may have any value; `Equal`: it must have `value`."""
     value: str | None = None
+    """Value of the taint, for `operator: Equal`."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    """None: every effect."""
+    """Effect of the taint; None: every effect."""
 
 
 class Volume(Section):
     """A PersistentVolumeClaim, mounted into every pod of the job."""
 
     claim: Name
+    """Name of the PersistentVolumeClaim."""
     path: str = Field(pattern=r"^/.+")
+    """Where it is mounted: an absolute path."""
     read_only: bool = False
+    """Mount it read-only."""
 
 
 class NodeConfig(Section):
-    """One pod of Ray's: what it gets and where it may run."""
+    """One Ray pod: what it gets and where it may run."""
 
     cpus: Quantity = "2"
+    """CPUs, requested and also the limit: `500m`, `16`."""
     memory: Quantity = "8Gi"
-    """Requested and also the limit: Ray's object store is sized by it."""
+    """Memory, requested and also the limit: Ray sizes its object store by it."""
     shared_memory: Quantity = "2Gi"
-    """Limit of /dev/shm, where Ray's object store lies; counts towards `memory`."""
+    """Limit of /dev/shm, which holds Ray's object store; counts towards `memory`."""
     scratch: Quantity = "20Gi"
-    """Limit of /tmp, the only other place that a pod can write to besides `volumes`."""
+    """Limit of /tmp, the only place besides `volumes` and /dev/shm that a pod can write to."""
     gpus: int = Field(0, ge=0)
+    """NVIDIA GPUs of each pod."""
     gpu_product: str | None = None
-    """Label `nvidia.com/gpu.product` of the nodes, for example `NVIDIA-H100-80GB-HBM3`; None: any."""
+    """Label `nvidia.com/gpu.product` of the nodes, for example `NVIDIA-H100-80GB-HBM3`; None: any. Needs `gpus`."""
     node_selector: dict[str, str] = Field({})
+    """Labels that a node must have, as in a pod's spec."""
     tolerations: tuple[Toleration, ...] = ()
+    """Taints that the pod tolerates."""
     affinity: dict[str, Any] | None = None
-    """As in a pod's spec."""
+    """Affinity, as in a pod's spec."""
 
     @model_validator(mode="after")
     def _product_needs_gpus(self) -> Self:
@@ -74,11 +85,12 @@ class NodeConfig(Section):
 
 
 class WorkersConfig(NodeConfig):
-    """Pods beside the head; with any, the head trains nothing itself."""
+    """Pods in addition to the head, which then does not train."""
 
     replicas: int = Field(1, ge=1)
+    """Number of worker pods."""
     max_replicas: int | None = Field(None, ge=1)
-    """More than `replicas`: Ray's autoscaler (v2) may go so far. None: a fixed number."""
+    """Most worker pods that Ray's autoscaler (v2) may start; at least `replicas`. None: a fixed number."""
 
     @model_validator(mode="after")
     def _most_are_not_fewer(self) -> Self:
@@ -95,47 +107,51 @@ class ClusterConfig(Section):
     """What a RayJob needs to know of the cluster that it runs on."""
 
     namespace: Name | None = None
-    """None: the one of this pod, or of the kubeconfig's context."""
+    """Namespace of the job; None: that of this pod, or of the kubeconfig's context."""
     image: str = Field(min_length=1)
-    """Of all pods; carries this package with its `kube` and `ray` extras."""
+    """Image of all pods; contains this package with its `kube` and `ray` extras."""
     image_pull_secrets: tuple[Name, ...] = ()
+    """Secrets to pull the image with."""
     ray_version: str = Field("2.60.0", pattern=r"^\d+\.\d+\.\d+$")
-    """Of the image."""
+    """Version of Ray in the image."""
     service_account: Name = "lens-job"
-    """Of the head, whose watchdog reads a Lease, and with `max_replicas` of Ray's autoscaler."""
+    """Service account of the head: its watchdog reads a Lease, and with `max_replicas` Ray's autoscaler uses it."""
     head: NodeConfig = NodeConfig()
+    """The head pod."""
     workers: WorkersConfig | None = None
-    """None: the head trains by itself."""
+    """The worker pods; None: the head trains by itself."""
     volumes: tuple[Volume, ...] = ()
-    """Data, policies and checkpoints; every node must see them."""
+    """Volumes for data, policies and checkpoints; every node must see them."""
     env: dict[str, str] = Field({})
+    """Environment variables of all pods; secrets are refused here."""
     secrets: dict[str, SecretKey] = Field({})
-    """Environment variables whose values lie in Secrets."""
+    """Environment variables whose values come from Secrets."""
     token_auth: bool = True
-    """Ray's own APIs ask for a token."""
+    """Require a token for Ray's own APIs."""
     token_secret: Name | None = None
-    """Secret with the token under `auth_token`; None: KubeRay makes one up for the job."""
+    """Secret with the token under `auth_token`; None: KubeRay creates one for the job. `HTTPMode` needs it."""
     queue: str | None = Field(None, pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
-    """Kueue's LocalQueue; the job is created suspended and starts when it is admitted. None: it starts at once."""
+    """Kueue's LocalQueue: the job is created suspended and starts when it is admitted. None: it starts at once.
+    Excludes `workers.max_replicas`."""
     submission: Literal["K8sJobMode", "HTTPMode"] = "K8sJobMode"
-    """Who hands the command to Ray: a pod of its own, or KubeRay. A sidecar (`SidecarMode`) would get no security
-    context from KubeRay and so be refused by restricted Pod Security."""
+    """Who hands the command to Ray: `K8sJobMode` a separate pod, `HTTPMode` KubeRay. A sidecar (`SidecarMode`) would
+    get no security context from KubeRay, and restricted Pod Security would refuse it."""
     retries: int = Field(0, ge=0)
-    """A failed job is run again, on a new Ray cluster, up to so many times; give the command a `--resume`."""
+    """How many times a failed job is run again, on a new Ray cluster; give the command a `--resume`."""
     queue_s: int = Field(604_800, ge=1)
-    """Longest wait in the queue."""
+    """Longest wait in the queue, in seconds."""
     pre_running_s: int = Field(1_800, ge=1)
-    """Longest time from admission until Ray runs: nodes, images, pods."""
+    """Longest time from admission until Ray runs (nodes, images, pods), in seconds; at most `active_s`."""
     active_s: int = Field(172_800, ge=1)
-    """Longest time from admission to the end."""
+    """Longest time from admission to the end, in seconds."""
     keep_finished_s: int = Field(300, ge=0)
-    """The Ray cluster of a finished job lives on for so long."""
+    """How long the Ray cluster of a finished job is kept, in seconds."""
     grace_s: int = Field(120, ge=1)
-    """Time for a last checkpoint, when the job is to end early."""
+    """Time for a last checkpoint when the job has to end early, in seconds."""
     lease_s: int = Field(120, ge=3)
-    """A launcher that has not been heard of for so long is taken for dead, and its job checkpoints and ends."""
+    """Seconds without a sign of life after which a launcher counts as dead, and its job checkpoints and ends."""
     run_as: int = Field(1000, ge=1)
-    """User and group id in the pods."""
+    """User and group id of the processes in the pods."""
 
     @field_validator("env")
     @classmethod

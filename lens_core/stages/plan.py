@@ -106,7 +106,6 @@ def _read_shape(path: Path) -> ModelShape:
         parameters=layers * layer + embeddings + hidden,
         layers=layers,
         hidden_size=hidden,
-        vocabulary=config["vocab_size"],
         kv_heads=kv_heads,
         head_size=head_size,
     )

@@ -7,14 +7,12 @@ stopped goes on with the cells that are missing.
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lens_core.baselines import find_estimator
 from lens_core.config import Method, RunConfig
 from lens_core.data.summary import SUMMARY_FILE
 from lens_core.distributed.tasks import run_tasks
@@ -139,7 +137,10 @@ def results(config: RunConfig, output: Path) -> dict[str, Any]:
 
 def sensitivity(methods: Mapping[str, Method]) -> dict[str, dict[str, float]]:
     """parameter -> method -> its value, where methods differ in that parameter of the objective and in nothing else."""
-    settings = {name: _settings(method) for name, method in methods.items()}
+    settings = {
+        name: {"objective": method.objective, "train": method.train, **method.resolved}
+        for name, method in methods.items()
+    }
     found = {}
     for parameter in sorted({key for of in settings.values() for key in of}):
         alike: dict[str, dict[str, float]] = {}
@@ -152,13 +153,6 @@ def sensitivity(methods: Mapping[str, Method]) -> dict[str, dict[str, float]]:
         if len(set(largest.values())) > 1:
             found[parameter] = largest
     return found
-
-
-def _settings(method: Method) -> dict[str, Any]:
-    """All that makes up a method, defaults of its objective included."""
-    signature = inspect.signature(find_estimator(method.objective)).parameters.values()
-    defaults = {each.name: each.default for each in signature if each.kind is each.KEYWORD_ONLY}
-    return {"objective": method.objective, "train": method.train, **defaults, **method.parameters}
 
 
 def _histories(config: RunConfig, output: Path) -> dict[str, dict[int, list[dict[str, float]]]]:

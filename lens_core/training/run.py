@@ -77,7 +77,7 @@ def train_policy(
             callbacks=[_MetricsFile(output / METRICS_FILE, on_step), stopping, *callbacks],
             peft_config=_peft_config(config),
             estimator=partial(find_estimator(method.objective), **method.parameters),
-            success_threshold=method.parameters.get("success_threshold", 0.0),
+            success_threshold=method.resolved.get("success_threshold", 0.0),
             resample_rounds=config.resample_rounds,
             economy=config.economy,
             engine=engine if rollouts is None else rollouts,

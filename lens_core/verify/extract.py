@@ -7,6 +7,7 @@ Every search goes from the end, over a bounded stretch of text, in linear time, 
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 MAX_ANSWER_CHARS = 2000
 """Longer answers are not looked at."""
@@ -16,6 +17,7 @@ _TAIL_CHARS = 20_000
 _MAX_BOXES = 50
 """Of one answer, in several boxes."""
 
+_BRACE_OR_ESCAPE = re.compile(r"\\.|[{}]", re.DOTALL)  # an escaped brace opens and closes nothing
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)|\\(?:boxed|fbox)\s+(?=[^\s{])")
 _SPECIAL = re.compile(r"<\|[a-z_]{1,30}\|>|</s>")
 _STRONG = re.compile(
@@ -135,45 +137,64 @@ def _after_reasoning(completion: str) -> str:
     return answer if end and answer.strip() else text
 
 
+class Box(NamedTuple):
+    """A `\\boxed{...}` or `\\fbox{...}`, or one without braces, up to the next space or `$`."""
+
+    start: int
+    end: int
+    content: str | None
+    """None: the text ends before the box does."""
+    is_closed: bool
+    """Whether its end is written, and not where a formula without its last brace ends."""
+
+
+def last_box(text: str, limit: int | None = None) -> Box | None:
+    """The last box that begins before `limit`, nested braces included; None if there is none."""
+    limit = len(text) if limit is None else limit
+    start = max(text.rfind("\\boxed", 0, limit), text.rfind("\\fbox", 0, limit))
+    match = _BOX.match(text, start) if start >= 0 else None
+    return None if match is None else _box(text, start, match.end(), limit)
+
+
+def _box(text: str, start: int, begin: int, limit: int) -> Box:
+    """The box whose command starts at `start`, and whose content at `begin`."""
+    if text[begin] != "{":
+        match = re.compile(r"[^\s$]+").match(text, begin)
+        return Box(start, 0, None, False) if match is None else Box(start, match.end(), match[0], True)
+    depth = 0
+    for match in _BRACE_OR_ESCAPE.finditer(text, begin, begin + 2 * MAX_ANSWER_CHARS):
+        depth += (match[0] == "{") - (match[0] == "}")
+        if depth == 0:
+            return Box(start, match.end(), text[begin + 1 : match.start()], True)
+    if len(text) - begin > 2 * MAX_ANSWER_CHARS:
+        return Box(start, len(text), text[begin + 1 :], False)  # too long to be looked at; the caller says so
+    # A brace is missing, but the formula ends: a slip. Where the text ends as well, it was cut off.
+    match = re.compile(r"(?<!\\)\$|\\[\])]").search(text, begin, limit)
+    return (
+        Box(start, 0, None, False) if match is None else Box(start, match.end(), text[begin + 1 : match.start()], False)
+    )
+
+
 def _boxes(text: str) -> tuple[int, str] | None:
     """End of the last box, and the content of the boxes that make up the last answer; None if it is cut off."""
     limit = len(text)
     contents: list[str] = []
     end_of_last = start_of_next = 0
     for _ in range(_MAX_BOXES):
-        start = max(text.rfind("\\boxed", 0, limit), text.rfind("\\fbox", 0, limit))
-        match = _BOX.match(text, start) if start >= 0 else None
-        if match is None:
+        box = last_box(text, limit)
+        if box is None:
             break
-        content, end = _content(text, match.end(), limit)
-        if content is None:
+        if box.content is None:
             if contents:
                 break
             return None
-        if contents and (end > start_of_next or not _one_answer(text[end:start_of_next])):
+        if contents and (box.end > start_of_next or not _one_answer(text[box.end : start_of_next])):
             break  # a box around those that were found, or an earlier answer
-        if content.strip() not in contents:
-            contents.insert(0, content.strip())
-        end_of_last = end_of_last or end
-        start_of_next = limit = start
+        if box.content.strip() not in contents:
+            contents.insert(0, box.content.strip())
+        end_of_last = end_of_last or box.end
+        start_of_next = limit = box.start
     return end_of_last, " , ".join(content for content in contents if content)
-
-
-def _content(text: str, start: int, limit: int) -> tuple[str | None, int]:
-    """What the braces at `start` enclose, and where they end; (None, 0) if the text ends before they do."""
-    if text[start] != "{":
-        match = re.compile(r"[^\s$]+").match(text, start)
-        return (match[0], match.end()) if match else (None, 0)
-    depth = 0
-    for match in re.compile(r"\\.|[{}]", re.DOTALL).finditer(text, start, start + 2 * MAX_ANSWER_CHARS):
-        depth += (match[0] == "{") - (match[0] == "}")
-        if depth == 0:
-            return text[start + 1 : match.start()], match.end()
-    if len(text) - start > 2 * MAX_ANSWER_CHARS:
-        return text[start + 1 :], len(text)  # too long to be looked at; the caller says so
-    # A brace is missing, but the formula ends: a slip. Where the text ends as well, it was cut off.
-    match = re.compile(r"(?<!\\)\$|\\[\])]").search(text, start, limit)
-    return (text[start + 1 : match.start()], match.end()) if match else (None, 0)
 
 
 def _one_answer(between: str) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Protocol
 
+from lens_core.lookup import find_function
 from lens_core.verify.grader import default_grader
 from lens_core.verify.verdict import Outcome, Verdict
 
@@ -65,23 +65,13 @@ def find_verifier(name: str) -> Verify | None:
     """
     if name == BUILT_IN:
         return None
-    module, _, attribute = name.partition(":")
-    try:
-        if attribute:
-            found = getattr(importlib.import_module(module), attribute, None)
-        else:
-            offered = entry_points(group=GROUP)
-            if name not in offered.names:
-                known = ", ".join([BUILT_IN, *sorted(offered.names)])
-                raise ValueError(f"{name!r} is no verifier; choose from {known}, or give package.module:function")
-            found = offered[name].load()
-    except ValueError:
-        raise
-    except Exception as error:  # whatever a module of the user's raises while it runs
-        raise ValueError(f"verifier {name!r} cannot be imported: {type(error).__name__}: {error}") from error
-    if not callable(found):
-        raise ValueError(f"verifier {name!r} is no function: module {module!r} has {found!r}")
-    return found
+    if not name.partition(":")[2]:
+        offered = entry_points(group=GROUP)
+        if name not in offered.names:
+            known = ", ".join([BUILT_IN, *sorted(offered.names)])
+            raise ValueError(f"{name!r} is no verifier; choose from {known}, or give package.module:function")
+        name = f"{offered[name].module}:{offered[name].attr}"
+    return find_function(name, "verifier")
 
 
 @cache

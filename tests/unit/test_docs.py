@@ -150,7 +150,7 @@ def test_configurations_of_the_pages_are_valid(name: str, tree: Mapping[str, Any
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    text = re.sub(r"`[^`\n]*`", "", FENCE.sub("", page.read_text(encoding="utf-8")))  # no link in code
     for target in (first or second for first, second in LINK.findall(text)):
         if target.startswith(("https://", "http://", "mailto:")):
             continue

@@ -1,9 +1,12 @@
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lens_core.config import PromptConfig, load_config, recipe_names
+from lens_core.config import Method, PromptConfig, load_config, recipe_names
 from lens_core.errors import LensError
+from lens_core.objective import LensConfig
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -122,3 +125,24 @@ def test_method_over_seeds_differs_in_the_seed_alone() -> None:
     for name, seed in (("lens-s3", 3), ("lens-s4", 4)):
         assert seeded.methods[name].parameters == {"alpha": 0.5}
         assert seeded.train_for(name) == config.train_for("lens").model_copy(update={"seed": seed})
+
+
+def test_method_resolves_to_all_parameters_of_its_objective() -> None:
+    methods = load_config(
+        "demo", ["methods={a: {objective: nsr, positive_weight: 0.1}, b: {objective: dr_grpo}, c: {alpha: 1}}"]
+    ).methods
+    assert methods["a"].parameters == {"positive_weight": 0.1}
+    assert methods["a"].resolved == {"positive_weight": 0.1, "success_threshold": 0.0}
+    assert methods["b"].resolved == {}
+    assert methods["c"].resolved == asdict(LensConfig(alpha=1))
+
+
+def own_objective(rewards: Any, confidences: Any, entropies: Any, scale: float = 2.0, *, needed: float) -> Any:
+    return rewards * scale * needed
+
+
+def test_method_resolves_the_defaults_of_a_function_of_your_own() -> None:
+    own = Method(objective="tests.unit.config.test_run:own_objective", needed=1.0)  # type: ignore[call-arg]
+    assert own.resolved == {"scale": 2.0, "needed": 1.0}
+    with pytest.raises(ValueError, match=r"unknown parameters \['more'\]; choose from scale, needed"):
+        Method(objective="tests.unit.config.test_run:own_objective", needed=1.0, more=2)  # type: ignore[call-arg]

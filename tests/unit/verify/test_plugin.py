@@ -45,8 +45,8 @@ def test_verdict_of_another_type_is_ungraded() -> None:
     [
         ("maths", "'maths' is no verifier; choose from math, or give package.module:function"),
         ("no_such_module:f", "verifier 'no_such_module:f' cannot be imported: ModuleNotFoundError"),
-        (f"{HERE}:missing", f"verifier '{HERE}:missing' is no function"),
-        (f"{HERE}:NOT_A_FUNCTION", f"verifier '{HERE}:NOT_A_FUNCTION' is no function"),
+        (f"{HERE}:missing", f"verifier '{HERE}:missing' is not there: module '{HERE}' has no 'missing'"),
+        (f"{HERE}:NOT_A_FUNCTION", f"verifier '{HERE}:NOT_A_FUNCTION' is a int, not a function"),
     ],
 )
 def test_unknown_verifier_is_refused_on_one_line(name: str, message: str) -> None:

@@ -1,0 +1,36 @@
+"""Functions that a configuration names by their import path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pkgutil import resolve_name
+from typing import Any
+
+
+def find_function(path: str, role: str) -> Callable[..., Any]:
+    """The function at `package.module:function`.
+
+    Args:
+        role: what the function is for, as errors say it: `objective`, `verifier`.
+
+    Raises:
+        ValueError: if there is none, on one line.
+    """
+    module, _, name = path.partition(":")
+    try:
+        resolve_name(f"{module}:")
+    except Exception as error:  # a user's module may raise anything while it is imported
+        raise ValueError(f"{role} {path!r} cannot be imported: {described(error)}") from error
+    try:
+        found = resolve_name(path)
+    except AttributeError as error:
+        raise ValueError(f"{role} {path!r} is not there: module {module!r} has no {name!r}") from error
+    if not callable(found):
+        raise ValueError(f"{role} {path!r} is a {type(found).__name__}, not a function")
+    return found
+
+
+def described(error: Exception) -> str:
+    """Type and first line of what a user's code raised."""
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
