@@ -10,7 +10,7 @@ import pytest
 from lens_core.errors import LensError
 from lens_core.kube.settings import ClusterConfig
 from lens_pipelines.catalogue import build_pipeline
-from lens_pipelines.site import Site, needs_of
+from lens_pipelines.site import Needs, Site
 from tests.unit.pipelines.conftest import Compiled
 
 IRS = ("lens", "sweep", "evaluate", "lens-rayjobs")
@@ -41,7 +41,7 @@ def test_steps_that_sample_or_train_take_their_needs_from_parameters(name: str, 
             assert wanted.items() <= resources.items()
             assert "accelerator" not in resources
             continue
-        handed = {name: f"{{{{$.inputs.parameters['pipelinechannel--{name}']}}}}" for name in needs_of(SMALL)}
+        handed = {name: f"{{{{$.inputs.parameters['pipelinechannel--{name}']}}}}" for name in vars(Needs.of(SMALL))}
         assert resources["accelerator"] == {"resourceCount": handed["gpus"], "resourceType": handed["gpu_type"]}
         assert resources["resourceCpuLimit"] == resources["resourceCpuRequest"] == handed["cpus"]
         assert resources["resourceMemoryLimit"] == resources["resourceMemoryRequest"] == handed["memory"]
@@ -100,7 +100,7 @@ def test_secrets_go_by_reference_and_pods_are_restricted(name: str, compiled: di
 
 
 def test_needs_are_those_of_the_pods_that_train(cluster: ClusterConfig) -> None:
-    assert needs_of(cluster) == {
+    assert vars(Needs.of(cluster)) == {
         "cpus": "12",
         "memory": "110Gi",
         "gpus": "4",  # KFP's server would read a number as nothing
