@@ -191,7 +191,8 @@ def logs(
     from lens_core.kube.api import Api
 
     run_id = _run_id(run)
-    found = task_logs(Api(), connect().namespace_of(run_id), run_id, task)
+    where = connect().namespace_of(run_id)
+    found = task_logs(Api(), where, run_id, task)
     blocks = ["\n".join([f"==> {each.task} ({each.pod}, {each.phase}) <==", *each.lines]) for each in found]
     conclude(found, "\n\n".join(blocks))
 

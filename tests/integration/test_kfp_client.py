@@ -567,3 +567,19 @@ def test_logs_say_what_a_pod_waits_for(kube: KubeServer) -> None:
 def test_logs_of_pods_that_are_gone_are_missed(kube: KubeServer) -> None:
     with pytest.raises(LensError, match="run r1 has no pods in namespace kubeflow: they are removed some time after"):
         task_logs(Api(), "kubeflow", "r1")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("submit", "status r1", "logs r1", "cancel r1"),
+        *("schedule --every 7d", "schedule list", "schedule pause s1", "schedule resume s1", "schedule delete s1"),
+    ],
+)
+def test_command_without_an_endpoint_says_what_to_give_or_to_set(
+    command: str, lens: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KFP_ENDPOINT")
+    code, out, errors = lens(*command.split(), "--token", SECRET)
+    assert (code, out) == (2, "")
+    assert errors == "lens: there is no KFP endpoint: give --endpoint, or set KFP_ENDPOINT\n"

@@ -1,6 +1,7 @@
 """The compiled pipelines' edges; that they compile says nothing about what flows where."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +125,16 @@ def test_missing_kfp_is_one_line_with_the_remedy(tmp_path: Path, monkeypatch: py
         compile_pipelines(Launch(load_config("demo")), tmp_path)
     with pytest.raises(LensError, match="KFP is not installed"):
         run_local(Launch(load_config("demo")), tmp_path, lambda _: None)
+
+
+def test_launch_says_what_becomes_of_the_best_policy() -> None:
+    launch = Launch(load_config("demo"), tracking_uri="http://mlflow:5000")
+    assert {"registered_model": "lens-demo", "upload_weights": True}.items() <= arguments(launch).items()
+    assert arguments(replace(launch, registers=False))["registered_model"] == ""
+    assert not arguments(replace(launch, upload_weights=False))["upload_weights"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_launch_gives_a_pipeline_just_the_parameters_that_it_has(name: str, compiled: dict[str, Compiled]) -> None:
+    taken = compiled[name].spec["root"]["inputDefinitions"]["parameters"]
+    assert arguments(Launch(load_config("ladder-sweep"), name)).keys() == taken.keys()

@@ -10,7 +10,7 @@ import pytest
 from lens_core.errors import LensError
 from lens_core.kube.settings import ClusterConfig
 from lens_pipelines.catalogue import build_pipeline
-from lens_pipelines.site import Needs, Site
+from lens_pipelines.site import Needs, Site, with_needs
 from tests.unit.pipelines.conftest import Compiled
 
 IRS = ("lens", "sweep", "evaluate", "lens-rayjobs")
@@ -157,3 +157,25 @@ def test_pipeline_on_this_machine_knows_nothing_of_clusters(tmp_path: Path) -> N
 
 
 SMALL = ClusterConfig(image="lens:1")
+
+
+@pytest.mark.parametrize("name", ["lens", "sweep", "evaluate"])
+def test_each_need_is_a_parameter_with_its_type_and_its_words(name: str, compiled: dict[str, Compiled]) -> None:
+    found = compiled[name].spec["root"]["inputDefinitions"]["parameters"]
+    for need in ("cpus", "memory", "gpus", "gpu_type"):
+        assert found[need]["parameterType"] == "STRING"
+    assert (found["node_selector"]["parameterType"], found["tolerations"]["parameterType"]) == ("STRUCT", "LIST")
+    assert found["memory"]["description"] == "of each of them, such as 16Gi."
+    assert all("description" in found[need] for need in vars(Needs.of(SMALL)))
+    assert "needs" not in found
+
+
+def test_pipelines_function_is_handed_its_needs_in_one() -> None:
+    def of_two(first: str, needs: Needs, last: str = "z") -> tuple[str, Needs, str]:
+        return first, needs, last
+
+    values = ("1", "2Gi", "0", "gpu", {}, [])
+    assert with_needs(of_two)("a", *values) == ("a", Needs(*values), "z")
+    assert with_needs(of_two)("a", *values, "b") == ("a", Needs(*values), "b")
+    with pytest.raises(TypeError, match="missing a required argument: 'tolerations'"):
+        with_needs(of_two)("a", *values[:-1])
