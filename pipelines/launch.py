@@ -9,7 +9,7 @@ from lens_core.config import RunConfig
 from lens_core.kube.settings import ClusterConfig
 
 ANY_CLUSTER = ClusterConfig(image=IMAGE)
-"""Where nothing more is said of a cluster: the image, and what every step gets."""
+"""Where nothing more is said of the site: the image, and what every step gets."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Launch:
     tracking_uri: str = ""
     """MLflow; empty: not tracked."""
     cluster: ClusterConfig = ANY_CLUSTER
-    """What steps get; on this machine nothing of it applies."""
+    """What steps get at the site; on this machine nothing of it applies."""
     rayjobs: bool = False
     """Whether each training, and a sweep, is a RayJob of its own."""
     registers: bool = True

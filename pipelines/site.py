@@ -1,4 +1,4 @@
-"""What a step gets on a cluster, from the settings that RayJobs have too (`lens_core.kube.settings`).
+"""The site where steps run, and what they get there, from settings that RayJobs have too (`lens_core.kube.settings`).
 
 What may differ from run to run is a parameter of the pipeline: GPUs, memory, where pods may run. The rest is fixed when
 a pipeline is compiled, for KFP takes it no later. On this machine nothing of it applies.

@@ -57,7 +57,7 @@ def _client(
         str | None, typer.Option(envvar="KFP_NAMESPACE", help="Yours, on a Kubeflow of several users.")
     ] = None,
 ) -> "Client":
-    """Of the endpoint that a command asks."""
+    """The client of the endpoint that a command asks."""
     from lens_core.kfp.client import Client
     from lens_core.kfp.connection import Access, Connection
 
@@ -74,7 +74,7 @@ def _launch(
     tracking_uri: TrackingUri = None,
     overrides: Overrides = None,
 ) -> "Launch":
-    """Of a pipeline on a cluster, whichever command is to bring it there."""
+    """What is compiled, or sent to an endpoint."""
     from lens_core.kube.settings import load_cluster
     from lens_pipelines.launch import ANY_CLUSTER, Launch
 
