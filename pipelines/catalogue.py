@@ -1,29 +1,21 @@
-"""The pipelines by name, and what each takes from a configuration."""
+"""The pipelines by name, and the parameters that a launch gives them."""
 
 from __future__ import annotations
 
 import hashlib
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from lens_components.image import IMAGE
 from lens_core.config import RunConfig
 from lens_core.errors import LensError
-from lens_core.kube.settings import ClusterConfig
 from lens_pipelines import evaluate_pipeline, lens_pipeline, sweep_pipeline
-from lens_pipelines.site import Site, needs_of
+from lens_pipelines.launch import Launch
+from lens_pipelines.site import Needs, Site
 
-_BUILDERS = {
-    "lens": lens_pipeline.build,
-    "sweep": sweep_pipeline.build,
-    "evaluate": evaluate_pipeline.build,
-}
-NAMES = tuple(_BUILDERS)
-ANY_CLUSTER = ClusterConfig(image=IMAGE)
-"""Where nothing more is said of a cluster: the image, and what every step gets."""
-_SEEDS = (0, 1, 2)
-"""Of the trainings after a sweep, where the configuration has no `study.seeds`."""
+_PIPELINES = {"lens": lens_pipeline, "sweep": sweep_pipeline, "evaluate": evaluate_pipeline}
+NAMES = tuple(_PIPELINES)
 
 
 def build_pipeline(name: str, site: Site) -> Any:
@@ -32,35 +24,31 @@ def build_pipeline(name: str, site: Site) -> Any:
     Raises:
         LensError: if there is none, with the names that there are.
     """
-    return _BUILDERS[_known(name)](site)
+    return _definition(name).build(site)
 
 
-def _known(name: str) -> str:
-    if name not in _BUILDERS:
-        raise LensError(f"there is no pipeline {name!r}: choose from {', '.join(NAMES)}")
-    return name
+def arguments(launch: Launch) -> dict[str, Any]:
+    """Parameters of the pipeline.
 
-
-def arguments(name: str, config: RunConfig, tracking_uri: str, cluster: ClusterConfig = ANY_CLUSTER) -> dict[str, Any]:
-    """Parameters of the pipeline called `name`.
+    From here on the configuration is JSON, for a parameter can be nothing else; a step reads it back.
 
     Raises:
         LensError: if there is no such pipeline, or it is `sweep` and the configuration has no `sweep` section.
     """
-    shared: dict[str, Any] = {
-        "config": config.model_dump_json(),
-        "run": run_name(config, _known(name)),
-        "tracking_uri": tracking_uri,
-        **needs_of(cluster),
+    own = _definition(launch.pipeline).arguments(launch)
+    return {
+        "config": launch.config.model_dump_json(),
+        "run": run_name(launch.config, launch.pipeline),
+        "tracking_uri": launch.tracking_uri,
+        **vars(Needs.of(launch.cluster)),
+        **own,
     }
-    if name == "lens":
-        registered = f"lens-{config.name}" if tracking_uri else ""
-        return shared | {"methods": list(config.methods), "registered_model": registered}
-    if name == "evaluate":
-        return shared | {"label": Path(config.base).name}
-    method = config.required_sweep().method
-    seeds = list(_SEEDS if config.study is None else config.study.seeds)
-    return shared | {"seeds": seeds, "methods": [f"{method}-s{seed}" for seed in seeds]}
+
+
+def _definition(name: str) -> ModuleType:
+    if name not in _PIPELINES:
+        raise LensError(f"there is no pipeline {name!r}: choose from {', '.join(NAMES)}")
+    return _PIPELINES[name]
 
 
 def run_name(config: RunConfig, pipeline: str = "lens") -> str:

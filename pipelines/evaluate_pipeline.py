@@ -1,12 +1,14 @@
 """The evaluation pipeline: prepare, base -> evaluate: Pass@k of one policy."""
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from kfp import dsl
 
 from lens_components.base_policy.component import base_policy
 from lens_components.prepare_data.component import prepare_data
-from lens_pipelines.site import Needs, Site
+from lens_pipelines.launch import Launch
+from lens_pipelines.site import Needs, Site, with_needs
 
 
 class Outputs(NamedTuple):
@@ -14,20 +16,21 @@ class Outputs(NamedTuple):
     samples: dsl.HTML
 
 
+def arguments(launch: Launch) -> dict[str, Any]:
+    """Parameters that this pipeline has beyond those that all have."""
+    return {"label": Path(launch.config.base).name}
+
+
 def build(site: Site) -> Any:
     """The pipeline as kfp's GraphComponent."""
 
     @dsl.pipeline(name="evaluate-pipeline", description="Measure Pass@k of one policy on the test problems.")
+    @with_needs
     def evaluate_pipeline(
         config: str,
         run: str,
         label: str,
-        cpus: str,
-        memory: str,
-        gpus: str,
-        gpu_type: str,
-        node_selector: dict[str, str],
-        tolerations: list[dict[str, str]],
+        needs: Needs,
         tracking_uri: str = "",
     ) -> Outputs:
         """Evaluate the policy that `config` names as its base.
@@ -36,15 +39,9 @@ def build(site: Site) -> Any:
             config: a RunConfig as JSON.
             run: name of the run in MLflow; steps of the same run are nested in one parent.
             label: the policy's name in tables.
-            cpus: of the evaluation.
-            memory: of the evaluation, such as 16Gi.
-            gpus: of the evaluation, as a string; "0": none.
-            gpu_type: resource that Kubernetes counts them as.
-            node_selector: labels of the nodes that it may run on.
-            tolerations: of its pod, as in Kubernetes.
+            needs: of the steps that sample or train.
             tracking_uri: MLflow; empty: not tracked.
         """
-        needs = Needs(cpus, memory, gpus, gpu_type, node_selector, tolerations)
         data = site.place(prepare_data(config=config, run=run, tracking_uri=tracking_uri)).outputs["data"]
         policy = site.place(base_policy(config=config, run=run)).outputs["policy"]
         evaluated = site.evaluate(

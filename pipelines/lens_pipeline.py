@@ -8,13 +8,24 @@ from lens_components.base_policy.component import base_policy
 from lens_components.compare.component import compare
 from lens_components.prepare_data.component import prepare_data
 from lens_components.register.component import register
-from lens_pipelines.site import Needs, Site
+from lens_pipelines.launch import Launch
+from lens_pipelines.site import Needs, Site, with_needs
 
 
 class Outputs(NamedTuple):
     comparison: dsl.Artifact
     report: dsl.HTML
     registration: dsl.Artifact
+
+
+def arguments(launch: Launch) -> dict[str, Any]:
+    """Parameters that this pipeline has beyond those that all have."""
+    can_register = launch.registers and launch.tracking_uri
+    return {
+        "methods": list(launch.config.methods),
+        "registered_model": f"lens-{launch.config.name}" if can_register else "",
+        "upload_weights": launch.upload_weights,
+    }
 
 
 def build(site: Site) -> Any:
@@ -24,16 +35,12 @@ def build(site: Site) -> Any:
         name="lens-pipeline",
         description="Train GRPO and LENS, compare their Pass@k, register the best if it beats the champion.",
     )
+    @with_needs
     def lens_pipeline(
         config: str,
         run: str,
         methods: list[str],
-        cpus: str,
-        memory: str,
-        gpus: str,
-        gpu_type: str,
-        node_selector: dict[str, str],
-        tolerations: list[dict[str, str]],
+        needs: Needs,
         tracking_uri: str = "",
         registered_model: str = "",
         upload_weights: bool = True,
@@ -44,17 +51,11 @@ def build(site: Site) -> Any:
             config: a RunConfig as JSON; the one parameter that all steps share.
             run: name of the run in MLflow; steps of the same run are nested in one parent.
             methods: names of the config's methods to train, each in its own branch.
-            cpus: of each step that samples or trains.
-            memory: of each of them, such as 16Gi.
-            gpus: of each of them, as a string; "0": none.
-            gpu_type: resource that Kubernetes counts them as.
-            node_selector: labels of the nodes that they may run on.
-            tolerations: of their pods, as in Kubernetes.
+            needs: of the steps that sample or train.
             tracking_uri: MLflow; empty: not tracked.
             registered_model: whose champion the best policy becomes, if it beats the one there is; empty: none.
             upload_weights: whether the policy's files go into MLflow, or only a note of where they lie.
         """
-        needs = Needs(cpus, memory, gpus, gpu_type, node_selector, tolerations)
         shared = {"config": config, "run": run, "tracking_uri": tracking_uri}
         evaluation = {**shared, "is_last": False}
         data = site.place(prepare_data(**shared)).outputs["data"]

@@ -1,4 +1,4 @@
-"""What a step gets on a cluster, from the settings that RayJobs have too (`lens_core.kube.settings`).
+"""The site where steps run, and what they get there, from settings that RayJobs have too (`lens_core.kube.settings`).
 
 What may differ from run to run is a parameter of the pipeline: GPUs, memory, where pods may run. The rest is fixed when
 a pipeline is compiled, for KFP takes it no later. On this machine nothing of it applies.
@@ -6,8 +6,12 @@ a pipeline is compiled, for KFP takes it no later. On this machine nothing of it
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from itertools import chain
+from typing import Any, Self, get_type_hints
 
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
@@ -27,31 +31,61 @@ _CPUS, _MEMORY, _MOST_MEMORY = "1", "4Gi", "8Gi"
 
 @dataclass(frozen=True)
 class Needs:
-    """Parameters of a pipeline, for its steps that sample or train.
+    """What the steps of a pipeline that sample or train are given; each field is a parameter of the pipeline.
 
-    KFP's server reads them as strings; a number would count as nothing.
+    KFP's server reads amounts as strings; a number would count as nothing.
+
+    Attributes:
+        cpus: of each step that samples or trains.
+        memory: of each of them, such as 16Gi.
+        gpus: of each of them, as a string; "0": none.
+        gpu_type: resource that Kubernetes counts them as.
+        node_selector: labels of the nodes that they may run on.
+        tolerations: of their pods, as in Kubernetes.
     """
 
-    cpus: Any
-    memory: Any
-    gpus: Any
-    gpu_type: Any
-    node_selector: Any
-    tolerations: Any
+    cpus: str
+    memory: str
+    gpus: str
+    gpu_type: str
+    node_selector: dict[str, str]
+    tolerations: list[dict[str, str]]
+
+    @classmethod
+    def of(cls, cluster: ClusterConfig) -> Self:
+        """What a pod has that trains in a RayJob of this cluster."""
+        node = trainer_node(cluster)
+        product = {} if node.gpu_product is None else {f"{GPU}.product": node.gpu_product}
+        return cls(
+            cpus=node.cpus,
+            memory=node.memory,
+            gpus=str(node.gpus),
+            gpu_type=GPU,
+            node_selector={**product, **node.node_selector},
+            tolerations=[each.model_dump(exclude_none=True) for each in node.tolerations],
+        )
 
 
-def needs_of(cluster: ClusterConfig) -> dict[str, Any]:
-    """Values of `Needs` that a pod has that trains in a RayJob of this cluster."""
-    node = trainer_node(cluster)
-    product = {} if node.gpu_product is None else {f"{GPU}.product": node.gpu_product}
-    return {
-        "cpus": node.cpus,
-        "memory": node.memory,
-        "gpus": str(node.gpus),
-        "gpu_type": GPU,
-        "node_selector": {**product, **node.node_selector},
-        "tolerations": [each.model_dump(exclude_none=True) for each in node.tolerations],
-    }
+def with_needs(pipeline: Callable[..., Any]) -> Callable[..., Any]:
+    """For the function under `dsl.pipeline`: its parameter `needs` becomes one parameter for each field of Needs.
+
+    A parameter of KFP's is handed on whole: of a mapping, no setter of a task could be given one value.
+    """
+    types = get_type_hints(Needs)
+    taken = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=types[name]) for name in types]
+    signature = inspect.signature(pipeline)
+    given = [taken if each.name == "needs" else [each] for each in signature.parameters.values()]
+    expanded = signature.replace(parameters=list(chain.from_iterable(given)))
+
+    @wraps(pipeline)
+    def build(*values: Any) -> Any:
+        arguments = expanded.bind(*values).arguments
+        return pipeline(needs=Needs(**{name: arguments.pop(name) for name in types}), **arguments)
+
+    _, heading, described = str(inspect.getdoc(Needs)).partition("Attributes:")
+    build.__doc__ = f"{inspect.getdoc(pipeline)}\n\n{heading}{described}"
+    build.__signature__ = expanded  # type: ignore[attr-defined]  # what inspect.signature, and so KFP, goes by
+    return build
 
 
 @dataclass(frozen=True)

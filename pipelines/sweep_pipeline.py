@@ -7,7 +7,11 @@ from kfp import dsl
 from lens_components.base_policy.component import base_policy
 from lens_components.compare.component import compare
 from lens_components.prepare_data.component import prepare_data
-from lens_pipelines.site import Needs, Site
+from lens_pipelines.launch import Launch
+from lens_pipelines.site import Needs, Site, with_needs
+
+_SEEDS = (0, 1, 2)
+"""Of the trainings after a sweep, where the configuration has no `study.seeds`."""
 
 
 class Compared(NamedTuple):
@@ -21,6 +25,18 @@ class Outputs(NamedTuple):
     trials: dsl.Artifact
 
 
+def arguments(launch: Launch) -> dict[str, Any]:
+    """Parameters that this pipeline has beyond those that all have.
+
+    Raises:
+        LensError: if the configuration has no `sweep` section.
+    """
+    config = launch.config
+    method = config.required_sweep().method
+    seeds = list(_SEEDS if config.study is None else config.study.seeds)
+    return {"seeds": seeds, "methods": [f"{method}-s{seed}" for seed in seeds]}
+
+
 def build(site: Site) -> Any:
     """The pipeline as kfp's GraphComponent."""
     repeat = _build_repetition(site)
@@ -29,17 +45,13 @@ def build(site: Site) -> Any:
         name="sweep-pipeline",
         description="Search the best values, train with them over several seeds, compare their Pass@k with the base's.",
     )
+    @with_needs
     def sweep_pipeline(
         config: str,
         run: str,
         seeds: list[int],
         methods: list[str],
-        cpus: str,
-        memory: str,
-        gpus: str,
-        gpu_type: str,
-        node_selector: dict[str, str],
-        tolerations: list[dict[str, str]],
+        needs: Needs,
         tracking_uri: str = "",
     ) -> Outputs:
         """Sweep as `config` says, and train the best of it with each of `seeds`.
@@ -49,15 +61,9 @@ def build(site: Site) -> Any:
             run: name of the run in MLflow; steps of the same run are nested in one parent.
             seeds: of the trainings with the best values.
             methods: what these trainings are called: lens-s0 for the method lens and seed 0, in the order of the seeds.
-            cpus: of each step that samples or trains.
-            memory: of each of them, such as 16Gi.
-            gpus: of each of them, as a string; "0": none.
-            gpu_type: resource that Kubernetes counts them as.
-            node_selector: labels of the nodes that they may run on.
-            tolerations: of their pods, as in Kubernetes.
+            needs: of the steps that sample or train.
             tracking_uri: MLflow; empty: not tracked.
         """
-        needs = Needs(cpus, memory, gpus, gpu_type, node_selector, tolerations)
         tracked = {"run": run, "tracking_uri": tracking_uri}
         data = site.place(prepare_data(config=config, **tracked)).outputs["data"]
         base = site.place(base_policy(config=config, run=run)).outputs["policy"]
@@ -86,21 +92,17 @@ def _build_repetition(site: Site) -> Any:
         name="over-seeds",
         description="Train the best of a sweep with each seed, and compare their Pass@k with the base's.",
     )
+    @with_needs
     def over_seeds(
         config: str,
         run: str,
         methods: list[str],
-        cpus: str,
-        memory: str,
-        gpus: str,
-        gpu_type: str,
-        node_selector: dict[str, str],
-        tolerations: list[dict[str, str]],
+        needs: Needs,
         tracking_uri: str,
         data: dsl.Input[dsl.Dataset],
         base: dsl.Input[dsl.Model],
     ) -> Compared:
-        needs = Needs(cpus, memory, gpus, gpu_type, node_selector, tolerations)
+        """Train with `config`, whose `methods` differ in their seed alone."""
         shared = {"config": config, "run": run, "tracking_uri": tracking_uri}
         base_evaluation = site.evaluate(needs, label="base", data=data, policy=base, is_last=False, **shared)
         base_evaluation.set_display_name("evaluate base")

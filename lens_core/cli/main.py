@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from lens_core.cli import data, evaluate, experiments, kube, output, pipeline, recipe, runs, train
-from lens_core.cli.options import DEFAULT_HOME, Home, Overrides, TrackingUri
+from lens_core.cli.options import DEFAULT_HOME, Home, Overrides, TrackingUri, settings_of, store_of
 from lens_core.errors import LensError
 
 GENERAL = ("--debug", "--quiet", "-q", "--json")
@@ -71,7 +71,10 @@ def demo(home: Home = DEFAULT_HOME, tracking_uri: TrackingUri = None, overrides:
 
     Example: lens demo --set train.steps=20
     """
-    pipeline.run_here("lens", "demo", home, tracking_uri, overrides, registers=False)
+    from lens_pipelines.launch import Launch
+
+    launch = Launch(settings_of("demo", overrides), tracking_uri=store_of(tracking_uri, home), registers=False)
+    pipeline.run_here(launch, home)
 
 
 _INTERRUPTED = 130

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -38,3 +41,29 @@ def settings_of(config: str, overrides: list[str] | None) -> RunConfig:
 def store_of(tracking_uri: str | None, home: Path) -> str:
     """MLflow's store: the one that is named, else the one in the home folder."""
     return f"sqlite:///{(home / 'mlflow.db').absolute()}" if tracking_uri is None else tracking_uri
+
+
+def made_of_options(**makers: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """For commands that share options: in place of its parameter NAME, a command takes those of the function NAME=.
+
+    It is given that function with the options filled in, and calls it once it wants the value. The annotations of both
+    must not be strings, for Typer reads options out of them.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        options = {name: inspect.signature(make).parameters for name, make in makers.items()}
+        signature = inspect.signature(command)
+        given = [options.get(each.name, {each.name: each}).values() for each in signature.parameters.values()]
+        parameters = [each.replace(kind=each.KEYWORD_ONLY) for some in given for each in some]
+
+        @wraps(command)
+        def called(**values: Any) -> None:
+            for name, make in makers.items():
+                values[name] = partial(make, **{option: values.pop(option) for option in options[name]})
+            command(**values)
+
+        called.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # Typer reads it
+        called.__annotations__ = {each.name: each.annotation for each in parameters}
+        return called
+
+    return decorate

@@ -1,42 +1,95 @@
 """`lens pipeline`: the whole pipeline, run here, compiled, or on a Kubeflow endpoint."""
 
-from __future__ import annotations
-
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lens_core.cli.options import DEFAULT_HOME, Config, Home, Overrides, TrackingUri, settings_of, store_of
+from lens_core.cli.options import (
+    DEFAULT_HOME,
+    Config,
+    Home,
+    Overrides,
+    TrackingUri,
+    made_of_options,
+    settings_of,
+    store_of,
+)
 from lens_core.cli.output import conclude, progress, relative, remark
 from lens_core.errors import LeftRunningError, LensError
 
 if TYPE_CHECKING:
-    from lens_core.kfp.client import Client, Submission
+    from lens_core.kfp.client import Client
     from lens_core.kfp.launch import LocalRun
     from lens_core.kfp.runs import Run
+    from lens_pipelines.launch import Launch
 
 app = typer.Typer(no_args_is_help=True, help="The whole pipeline: run here, compile, or submit to Kubeflow.")
 schedule_app = typer.Typer()
 app.add_typer(schedule_app, name="schedule")
 
-Endpoint = Annotated[str, typer.Option(envvar="KFP_ENDPOINT", help="Address of the KFP API.")]
 PipelineName = Annotated[str, typer.Option("--pipeline", help="lens, sweep or evaluate.")]
 Cluster = Annotated[
     Path | None, typer.Option("--cluster", help="YAML file of the cluster's settings (docs/rayjob.md).")
 ]
 RayJobs = Annotated[bool, typer.Option("--rayjobs", help="Each training or sweep is a RayJob; needs --cluster.")]
-Token = Annotated[str | None, typer.Option(envvar="KFP_TOKEN", help="Bearer token; better set in KFP_TOKEN.")]
-Cookie = Annotated[
-    str | None,
-    typer.Option(envvar="KFP_COOKIE", help="authservice_session=... of a login; better set in KFP_COOKIE."),
-]
-Namespace = Annotated[str | None, typer.Option(envvar="KFP_NAMESPACE", help="Yours, on a Kubeflow of several users.")]
 Experiment = Annotated[str, typer.Option(help="KFP's experiment; made if there is none.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="Id or address that `submit` printed.")]
 ScheduleId = Annotated[str, typer.Argument(metavar="SCHEDULE", help="Id that `schedule` printed.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Stay until the end; exit code 1 if the run fails.")]
+
+
+def _client(
+    endpoint: Annotated[
+        str | None, typer.Option(envvar="KFP_ENDPOINT", help="Address of the KFP API (required).")
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(envvar="KFP_TOKEN", help="Bearer token; better set in KFP_TOKEN.")
+    ] = None,
+    cookie: Annotated[
+        str | None,
+        typer.Option(envvar="KFP_COOKIE", help="authservice_session=... of a login; better set in KFP_COOKIE."),
+    ] = None,
+    namespace: Annotated[
+        str | None, typer.Option(envvar="KFP_NAMESPACE", help="Yours, on a Kubeflow of several users.")
+    ] = None,
+) -> "Client":
+    """The client of the endpoint that a command asks."""
+    from lens_core.kfp.client import Client
+    from lens_core.kfp.connection import Access, Connection
+
+    if endpoint is None:
+        raise LensError("there is no KFP endpoint: give --endpoint, or set KFP_ENDPOINT")
+    return Client(Connection(Access(endpoint, token, cookie, namespace)))
+
+
+def _launch(
+    pipeline: PipelineName = "lens",
+    config: Config = "demo",
+    cluster: Cluster = None,
+    rayjobs: RayJobs = False,
+    tracking_uri: TrackingUri = None,
+    overrides: Overrides = None,
+) -> "Launch":
+    """What is compiled, or sent to an endpoint."""
+    from lens_core.kube.settings import load_cluster
+    from lens_pipelines.launch import ANY_CLUSTER, Launch
+
+    return Launch(
+        settings_of(config, overrides),
+        pipeline,
+        tracking_uri="" if tracking_uri is None else tracking_uri,
+        cluster=ANY_CLUSTER if cluster is None else load_cluster(cluster),
+        rayjobs=rayjobs,
+    )
+
+
+Connect = Callable[[], "Client"]
+Prepare = Callable[[], "Launch"]
+at_endpoint = made_of_options(connect=_client)
 
 
 @app.command("run")
@@ -51,19 +104,18 @@ def run(
 
     Example: lens pipeline run --config demo --set train.seed=1 --home .lens
     """
-    run_here(pipeline, config, home, tracking_uri, overrides, registers=True)
+    from lens_pipelines.launch import Launch
+
+    run_here(Launch(settings_of(config, overrides), pipeline, store_of(tracking_uri, home)), home)
 
 
-def run_here(
-    pipeline: str, config: str, home: Path, tracking_uri: str | None, overrides: list[str] | None, registers: bool
-) -> None:
-    """`lens pipeline run`, and the demo, which leaves the registry alone."""
+def run_here(launch: "Launch", home: Path) -> None:
+    """`lens pipeline run`, and the demo."""
     from lens_core.kfp.launch import run_local
 
-    settings = settings_of(config, overrides)
-    uri = store_of(tracking_uri, home)
     with progress() as display:
-        finished = run_local(settings, home, uri, display, pipeline, registers)
+        finished = run_local(launch, home, display)
+    uri = launch.tracking_uri
     conclude(
         {"run": finished.name, "report": finished.report, "tracking_uri": uri, **finished.comparison()},
         lambda: _print_result(finished, uri),
@@ -84,35 +136,23 @@ def compile_(
     Example: lens pipeline compile --output compiled --tracking-uri http://mlflow:5000
     """
     from lens_core.kfp.launch import compile_pipelines
-    from lens_core.kube.settings import load_cluster
 
-    where = None if cluster is None else load_cluster(cluster)
-    uri = "" if tracking_uri is None else tracking_uri
-    paths = compile_pipelines(settings_of(config, overrides), output, uri, where, rayjobs)
+    launch = _launch("lens", config, cluster, rayjobs, tracking_uri, overrides)
+    paths = compile_pipelines(launch, output)
     conclude({"pipelines": paths}, "\n".join(map(str, paths)))
 
 
 @app.command("submit")
-def submit(
-    endpoint: Endpoint,
-    pipeline: PipelineName = "lens",
-    config: Config = "demo",
-    cluster: Cluster = None,
-    rayjobs: RayJobs = False,
-    tracking_uri: TrackingUri = None,
-    token: Token = None,
-    cookie: Cookie = None,
-    namespace: Namespace = None,
-    experiment: Experiment = "lens-grpo",
-    wait: Annotated[bool, typer.Option("--wait", help="Stay until the end; exit code 1 if the run fails.")] = False,
-    overrides: Overrides = None,
-) -> None:
+@made_of_options(connect=_client, prepare=_launch)
+def submit(connect: Connect, prepare: Prepare, experiment: Experiment = "lens-grpo", wait: Wait = False) -> None:
     """Submit the pipeline to a Kubeflow endpoint and print the run's address.
 
     Example: lens pipeline submit --endpoint http://localhost:8888 --tracking-uri http://mlflow:5000
     """
-    client = _client(endpoint, token, cookie, namespace)
-    submitted = client.submit(_submission(pipeline, config, overrides, tracking_uri, cluster, rayjobs), experiment)
+    from lens_core.kfp.client import submission
+
+    client = connect()
+    submitted = client.submit(submission(prepare()), experiment)
     if wait:
         remark(submitted.address)
         _wait(client, submitted.id)
@@ -122,19 +162,13 @@ def submit(
 
 
 @app.command("status")
-def status(
-    run: RunId,
-    endpoint: Endpoint,
-    token: Token = None,
-    cookie: Cookie = None,
-    namespace: Namespace = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Stay until the end; exit code 1 if the run fails.")] = False,
-) -> None:
+@at_endpoint
+def status(run: RunId, connect: Connect, wait: Wait = False) -> None:
     """Say how far a submitted run is: its tasks with their states and times, and why it failed.
 
     Example: lens pipeline status 3f0c2a6e-58a1-4c1e-9a3c-6f2d6a6f4c11 --wait
     """
-    client, run_id = _client(endpoint, token, cookie, namespace), _run_id(run)
+    client, run_id = connect(), _run_id(run)
     if wait:
         _wait(client, run_id)
     else:
@@ -143,13 +177,11 @@ def status(
 
 
 @app.command("logs")
+@at_endpoint
 def logs(
     run: RunId,
-    endpoint: Endpoint,
+    connect: Connect,
     task: Annotated[str | None, typer.Option(help="A task's name, as in `lens pipeline status`; default: all.")] = None,
-    token: Token = None,
-    cookie: Cookie = None,
-    namespace: Namespace = None,
 ) -> None:
     """Print what a submitted run's tasks have printed so far; needs Kubernetes, by KUBECONFIG or in a pod.
 
@@ -159,42 +191,34 @@ def logs(
     from lens_core.kube.api import Api
 
     run_id = _run_id(run)
-    where = _client(endpoint, token, cookie, namespace).namespace_of(run_id)
+    where = connect().namespace_of(run_id)
     found = task_logs(Api(), where, run_id, task)
     blocks = ["\n".join([f"==> {each.task} ({each.pod}, {each.phase}) <==", *each.lines]) for each in found]
     conclude(found, "\n\n".join(blocks))
 
 
 @app.command("cancel")
-def cancel(
-    run: RunId, endpoint: Endpoint, token: Token = None, cookie: Cookie = None, namespace: Namespace = None
-) -> None:
+@at_endpoint
+def cancel(run: RunId, connect: Connect) -> None:
     """Ask a submitted run to end. One that has ended is left as it is.
 
     Example: lens pipeline cancel 3f0c2a6e-58a1-4c1e-9a3c-6f2d6a6f4c11
     """
-    found = _client(endpoint, token, cookie, namespace).cancel(_run_id(run))
+    found = connect().cancel(_run_id(run))
     conclude(found, f"{found.name} is {found.state}")
 
 
 @schedule_app.callback(invoke_without_command=True)
+@made_of_options(connect=_client, prepare=_launch)
 def schedule(
     context: typer.Context,
-    endpoint: Annotated[str | None, typer.Option(envvar="KFP_ENDPOINT", help="Address of the KFP API.")] = None,
+    connect: Connect,
+    prepare: Prepare,
     cron: Annotated[
         str | None, typer.Option(help="When, as in a crontab, '0 3 * * *', in the cluster's time zone.")
     ] = None,
     every: Annotated[str | None, typer.Option(help="How often instead: 90m, 12h, 7d.")] = None,
-    pipeline: PipelineName = "lens",
-    config: Config = "demo",
-    cluster: Cluster = None,
-    rayjobs: RayJobs = False,
-    tracking_uri: TrackingUri = None,
-    token: Token = None,
-    cookie: Cookie = None,
-    namespace: Namespace = None,
     experiment: Experiment = "lens-grpo",
-    overrides: Overrides = None,
 ) -> None:
     """Run the pipeline again and again on a Kubeflow endpoint, anew each time; or list, pause, resume, delete that.
 
@@ -202,90 +226,57 @@ def schedule(
     """
     if context.invoked_subcommand is not None:
         return
+    from lens_core.kfp.client import submission
     from lens_core.kfp.runs import trigger
 
-    if endpoint is None:
-        raise LensError("there is no KFP endpoint: give --endpoint, or set KFP_ENDPOINT")
-    client, starts = _client(endpoint, token, cookie, namespace), trigger(cron, every)
-    wanted = _submission(pipeline, config, overrides, tracking_uri, cluster, rayjobs)
-    made = client.schedule(wanted, starts, experiment)
+    client, starts = connect(), trigger(cron, every)
+    made = client.schedule(submission(prepare()), starts, experiment)
     conclude(made, f"{made.id}  {made.when}\n{made.address}")
 
 
 @schedule_app.command("list")
-def schedule_list(
-    endpoint: Endpoint,
-    token: Token = None,
-    cookie: Cookie = None,
-    namespace: Namespace = None,
-    experiment: Experiment = "lens-grpo",
-) -> None:
+@at_endpoint
+def schedule_list(connect: Connect, experiment: Experiment = "lens-grpo") -> None:
     """List the schedules of an experiment, the newest first.
 
     Example: lens pipeline schedule list
     """
-    found = _client(endpoint, token, cookie, namespace).schedules(experiment)
+    found = connect().schedules(experiment)
     lines = [f"{each.id}  {'on    ' if each.is_enabled else 'paused'}  {each.when:<16}  {each.name}" for each in found]
     conclude(found, "\n".join(lines or [f"the experiment {experiment} has no schedules"]))
 
 
 @schedule_app.command("pause")
-def schedule_pause(
-    schedule: ScheduleId, endpoint: Endpoint, token: Token = None, cookie: Cookie = None, namespace: Namespace = None
-) -> None:
+@at_endpoint
+def schedule_pause(schedule: ScheduleId, connect: Connect) -> None:
     """Start no more runs until it is resumed; a run that is under way goes on.
 
     Example: lens pipeline schedule pause 8d1b6a0e-7a55-4b8e-8f6e-0f1a2b3c4d5e
     """
-    _client(endpoint, token, cookie, namespace).pause(schedule)
+    connect().pause(schedule)
     conclude({"schedule": schedule, "is_enabled": False}, f"{schedule} is paused")
 
 
 @schedule_app.command("resume")
-def schedule_resume(
-    schedule: ScheduleId, endpoint: Endpoint, token: Token = None, cookie: Cookie = None, namespace: Namespace = None
-) -> None:
+@at_endpoint
+def schedule_resume(schedule: ScheduleId, connect: Connect) -> None:
     """Start runs again; those that were missed are left out.
 
     Example: lens pipeline schedule resume 8d1b6a0e-7a55-4b8e-8f6e-0f1a2b3c4d5e
     """
-    _client(endpoint, token, cookie, namespace).resume(schedule)
+    connect().resume(schedule)
     conclude({"schedule": schedule, "is_enabled": True}, f"{schedule} is on")
 
 
 @schedule_app.command("delete")
-def schedule_delete(
-    schedule: ScheduleId, endpoint: Endpoint, token: Token = None, cookie: Cookie = None, namespace: Namespace = None
-) -> None:
+@at_endpoint
+def schedule_delete(schedule: ScheduleId, connect: Connect) -> None:
     """Delete a schedule; runs that it has started stay.
 
     Example: lens pipeline schedule delete 8d1b6a0e-7a55-4b8e-8f6e-0f1a2b3c4d5e
     """
-    _client(endpoint, token, cookie, namespace).delete(schedule)
+    connect().delete(schedule)
     conclude({"schedule": schedule, "deleted": True}, f"{schedule} is deleted")
-
-
-def _submission(
-    pipeline: str,
-    config: str,
-    overrides: list[str] | None,
-    tracking_uri: str | None,
-    cluster: Path | None,
-    rayjobs: bool,
-) -> Submission:
-    from lens_core.kfp.client import submission
-    from lens_core.kube.settings import load_cluster
-
-    where = None if cluster is None else load_cluster(cluster)
-    uri = "" if tracking_uri is None else tracking_uri
-    return submission(pipeline, settings_of(config, overrides), uri, where, rayjobs)
-
-
-def _client(endpoint: str, token: str | None, cookie: str | None, namespace: str | None) -> Client:
-    from lens_core.kfp.client import Client
-    from lens_core.kfp.connection import Access, Connection
-
-    return Client(Connection(Access(endpoint, token, cookie, namespace)))
 
 
 def _run_id(text: str) -> str:
@@ -293,7 +284,7 @@ def _run_id(text: str) -> str:
     return text.rstrip("/").rpartition("/")[2]
 
 
-def _wait(client: Client, run_id: str) -> None:
+def _wait(client: "Client", run_id: str) -> None:
     try:
         with progress() as display:
             ended = client.wait(run_id, display)
@@ -307,7 +298,7 @@ def _wait(client: Client, run_id: str) -> None:
         raise typer.Exit(1)
 
 
-def _print_run(run: Run) -> None:
+def _print_run(run: "Run") -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -329,7 +320,7 @@ def _span(began: datetime | None, ended: datetime | None) -> str:
     return f"{began.astimezone():%Y-%m-%d %H:%M}, {timedelta(seconds=round((until - began).total_seconds()))}"
 
 
-def _print_result(run: LocalRun, tracking_uri: str) -> None:
+def _print_result(run: "LocalRun", tracking_uri: str) -> None:
     from lens_core.cli.tables import print_tables
     from lens_core.evaluation.records import PassKReport
 

@@ -18,8 +18,7 @@ from lens_core.progress import Listener, Progress
 if TYPE_CHECKING:
     from kfp_server_api import V2beta1Trigger
 
-    from lens_core.config import RunConfig
-    from lens_core.kube.settings import ClusterConfig
+    from lens_pipelines.launch import Launch
 
 EXPERIMENT = "lens-grpo"
 WAITING_PATIENCE_S = 300.0
@@ -42,22 +41,19 @@ class Submission:
         return str(self.parameters["run"])
 
 
-def submission(
-    pipeline: str, config: RunConfig, tracking_uri: str, cluster: ClusterConfig | None = None, rayjobs: bool = False
-) -> Submission:
-    """The pipeline called `pipeline`, for a cluster (None: any, of which nothing more is known than the image).
+def submission(launch: Launch) -> Submission:
+    """What is sent to an endpoint for a launch.
 
     Raises:
         LensError: if there is no such pipeline, or it cannot be made of this configuration, or for this cluster.
     """
     from google.protobuf.json_format import MessageToDict
 
-    from lens_pipelines.catalogue import ANY_CLUSTER, arguments, build_pipeline
+    from lens_pipelines.catalogue import arguments, build_pipeline
     from lens_pipelines.site import Site
 
-    where = ANY_CLUSTER if cluster is None else cluster
-    parameters = arguments(pipeline, config, tracking_uri, where)
-    definition = build_pipeline(pipeline, Site(where, rayjobs))
+    parameters = arguments(launch)
+    definition = build_pipeline(launch.pipeline, Site(launch.cluster, launch.rayjobs))
     spec, platform = MessageToDict(definition.pipeline_spec), MessageToDict(definition.platform_spec)
     return Submission({"pipeline_spec": spec, "platform_spec": platform} if platform else spec, parameters)
 

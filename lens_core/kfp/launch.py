@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import json
 import logging
@@ -15,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lens_core.config import RunConfig
 from lens_core.errors import LensError
 from lens_core.progress import Listener, Progress, parse_marked
 from lens_core.stages import COMPARISON_FILE, PASSK_FILE, REPORT_FILE, VIEWER_FILE
@@ -23,7 +23,7 @@ from lens_core.stages.sweep import WORKING_FILES
 from lens_core.tracking import Tracking, check_reachable, whole_run
 
 if TYPE_CHECKING:
-    from lens_core.kube.settings import ClusterConfig
+    from lens_pipelines.launch import Launch
 
 _PARALLEL_METHODS = 2
 """kfp.local runs two branches of a ParallelFor at a time."""
@@ -53,18 +53,10 @@ class LocalRun:
         return {"evaluations": [json.loads((self.folder / PASSK_FILE).read_text(encoding="utf-8"))]}
 
 
-def run_local(
-    config: RunConfig,
-    home: Path,
-    tracking_uri: str,
-    on_progress: Listener,
-    pipeline: str = "lens",
-    registers: bool = True,
-) -> LocalRun:
+def run_local(launch: Launch, home: Path, on_progress: Listener) -> LocalRun:
     """Execute a pipeline on this machine, each step in a process of its own; finished steps are reused.
 
-    Args:
-        registers: whether the best policy may become the champion of `lens-NAME`.
+    Policies stay where they are: a champion's files are not uploaded.
 
     Raises:
         LensError: if KFP is not installed; if a step fails, naming its cause and the log.
@@ -77,14 +69,12 @@ def run_local(
     from lens_pipelines.site import Site
 
     home = home.absolute()
-    parameters = arguments(pipeline, config, tracking_uri)
-    if pipeline == "lens":  # policies stay where they are
-        parameters |= {"upload_weights": False} if registers else {"registered_model": ""}
-    check_reachable(tracking_uri)
-    tracking = Tracking(tracking_uri, parameters["run"])
+    parameters = arguments(dataclasses.replace(launch, upload_weights=False))
+    check_reachable(launch.tracking_uri)
+    tracking = Tracking(launch.tracking_uri, parameters["run"])
     folder = home / "runs" / tracking.run
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    (folder / "config.json").write_text(launch.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
     local.init(
         local.SubprocessRunner(use_venv=False),
         pipeline_root=str(home / "kfp"),
@@ -98,7 +88,7 @@ def run_local(
             _threads_shared_by(min(_PARALLEL_METHODS, len(parameters.get("methods", [""])))),
             _captured(log, on_progress),
         ):
-            outputs = build_pipeline(pipeline, Site())(**parameters).outputs
+            outputs = build_pipeline(launch.pipeline, Site())(**parameters).outputs
     except RuntimeError as error:  # kfp.local's word for a failed step
         raise LensError(f"{_cause(log)} (log: {log})") from error
     for name, place in _KEPT.items():
@@ -107,16 +97,10 @@ def run_local(
     return LocalRun(tracking.run, folder)
 
 
-def compile_pipelines(
-    config: RunConfig, output: Path, tracking_uri: str, cluster: ClusterConfig | None = None, rayjobs: bool = False
-) -> list[Path]:
-    """Write every pipeline as IR YAML into the folder `output`, with `config` as the default of its parameters.
+def compile_pipelines(launch: Launch, output: Path) -> list[Path]:
+    """Write every pipeline as IR YAML into the folder `output`; what is launched gives the defaults of its parameters.
 
-    The sweep has no defaults where `config` has no `sweep` section.
-
-    Args:
-        cluster: None: any, of which nothing more is known than the image.
-        rayjobs: whether trainings are RayJobs of their own.
+    The sweep has no defaults where the configuration has no `sweep` section.
 
     Raises:
         LensError: if KFP is not installed, or RayJobs have no volume to leave their policies on.
@@ -124,17 +108,17 @@ def compile_pipelines(
     _check_installed()
     from kfp import compiler
 
-    from lens_pipelines.catalogue import ANY_CLUSTER, NAMES, arguments, build_pipeline
+    from lens_pipelines.catalogue import NAMES, arguments, build_pipeline
     from lens_pipelines.site import Site
 
-    where = ANY_CLUSTER if cluster is None else cluster
+    site = Site(launch.cluster, launch.rayjobs)
     output.mkdir(parents=True, exist_ok=True)
     written = []
     for name in NAMES:
-        defaults = None if name == "sweep" and config.sweep is None else arguments(name, config, tracking_uri, where)
+        has_defaults = name != "sweep" or launch.config.sweep is not None
+        defaults = arguments(dataclasses.replace(launch, pipeline=name)) if has_defaults else None
         written.append(output / f"{name}-pipeline.yaml")
-        definition = build_pipeline(name, Site(where, rayjobs))
-        compiler.Compiler().compile(definition, str(written[-1]), pipeline_parameters=defaults)
+        compiler.Compiler().compile(build_pipeline(name, site), str(written[-1]), pipeline_parameters=defaults)
     return written
 
 

@@ -21,6 +21,7 @@ from lens_core.kfp.runs import trigger
 from lens_core.kube.api import Api
 from lens_core.kube.settings import load_cluster
 from lens_core.progress import Progress, ignore
+from lens_pipelines.launch import Launch
 from tests.integration.kfp_server import BEGUN, Fault, KfpServer, answer, error, hang_up, silence, task
 from tests.integration.kube_server import KubeServer
 
@@ -31,7 +32,7 @@ COOKIE = "authservice_session=MTc0c2Vzc2lvbg"
 
 @pytest.fixture(scope="module")
 def demo() -> Submission:
-    return submission("lens", load_config("demo"), "")
+    return submission(Launch(load_config("demo")))
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def end_as(state: str) -> Callable[[Any], None]:
 def test_submit_starts_a_run_with_the_pipeline_and_its_parameters(server: KfpServer) -> None:
     server.token = SECRET
     config = load_config("demo")
-    found = client(server, token=SECRET).submit(submission("lens", config, "http://mlflow:5000"))
+    found = client(server, token=SECRET).submit(submission(Launch(config, tracking_uri="http://mlflow:5000")))
     run = server.runs["r1"]
     assert (found.id, found.address) == ("r1", f"{server.address}/#/runs/details/r1")
     assert pipeline_in(run)["pipelineInfo"]["name"] == "lens-pipeline"
@@ -95,7 +96,7 @@ def test_submit_starts_a_run_with_the_pipeline_and_its_parameters(server: KfpSer
 def test_second_run_goes_into_the_same_experiment(server: KfpServer) -> None:
     config = load_config("demo")
     for _ in range(2):
-        client(server).submit(submission("lens", config, ""), "mine")
+        client(server).submit(submission(Launch(config)), "mine")
     assert [each.display_name for each in server.experiments.values()] == ["mine"]
     assert {each.experiment_id for each in server.runs.values()} == {"e1"}
 
@@ -450,7 +451,7 @@ def test_schedule_starts_each_run_anew_and_one_at_a_time(server: KfpServer, lens
     (schedule,) = server.schedules.values()
     assert json.loads(schedule.runtime_config.parameters["config"])["train"]["steps"] == 20
     assert (schedule.max_concurrency, schedule.no_catchup, schedule.mode) == ("1", True, "ENABLE")
-    reused = caching(submission("lens", load_config("demo"), "").spec["pipeline_spec"])
+    reused = caching(submission(Launch(load_config("demo"))).spec["pipeline_spec"])
     assert {"enableCache": True} in reused
     assert caching(pipeline_in(schedule)) == [{}] * len(reused)
     tasks = pipeline_in(schedule)["root"]["dag"]["tasks"]
@@ -566,3 +567,19 @@ def test_logs_say_what_a_pod_waits_for(kube: KubeServer) -> None:
 def test_logs_of_pods_that_are_gone_are_missed(kube: KubeServer) -> None:
     with pytest.raises(LensError, match="run r1 has no pods in namespace kubeflow: they are removed some time after"):
         task_logs(Api(), "kubeflow", "r1")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("submit", "status r1", "logs r1", "cancel r1"),
+        *("schedule --every 7d", "schedule list", "schedule pause s1", "schedule resume s1", "schedule delete s1"),
+    ],
+)
+def test_command_without_an_endpoint_says_what_to_give_or_to_set(
+    command: str, lens: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KFP_ENDPOINT")
+    code, out, errors = lens(*command.split(), "--token", SECRET)
+    assert (code, out) == (2, "")
+    assert errors == "lens: there is no KFP endpoint: give --endpoint, or set KFP_ENDPOINT\n"

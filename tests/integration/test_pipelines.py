@@ -17,6 +17,7 @@ from lens_core.errors import LensError
 from lens_core.kfp.launch import LocalRun, run_local
 from lens_core.progress import ignore
 from lens_core.tracking import EXPERIMENT
+from lens_pipelines.launch import Launch
 from tests.fakes import save_tiny_policy
 from tests.integration.test_models_and_traces import evaluation_in, policy_in
 from tests.integration.test_sweep import design
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.integration
 
 
 def run(pipeline: str, config: RunConfig, folder: Path) -> LocalRun:
-    return run_local(config, folder / "home", f"sqlite:///{folder}/mlflow.db", ignore, pipeline)
+    return run_local(Launch(config, pipeline, f"sqlite:///{folder}/mlflow.db"), folder / "home", ignore)
 
 
 def tracked(folder: Path) -> dict[str, str]:

@@ -54,12 +54,12 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "lens_components": ({"progress", "config", "data", "tracking", "kube", "stages"}, {"kfp"}),
     "lens_pipelines": ({"errors", "config", "kube", "lens_components"}, {"kfp"}),
     "kfp": (
-        {"errors", "progress", "config", "tracking", "kube", "stages", "lens_pipelines"},
+        {"errors", "progress", "tracking", "kube", "stages", "lens_pipelines"},
         {"google", "kfp", "kfp_server_api", "tenacity", "urllib3"},
     ),
     "cli": (
         {"errors", "progress", "config", "data", "training", "evaluation", "distributed", "tracking", "report"}
-        | {"kube", "stages", "kfp"},
+        | {"kube", "stages", "kfp", "lens_pipelines"},
         {"packaging", "psutil", "pydantic_core", "requests", "rich", "torch", "typer", "yaml"},
     ),
 }

@@ -1,6 +1,7 @@
 """The compiled pipelines' edges; that they compile says nothing about what flows where."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 from lens_core.config import load_config
 from lens_core.errors import LensError
 from lens_core.kfp.launch import _cause, compile_pipelines, run_local
-from lens_pipelines.catalogue import ANY_CLUSTER, NAMES, arguments, build_pipeline, run_name
+from lens_pipelines.catalogue import NAMES, arguments, build_pipeline, run_name
+from lens_pipelines.launch import ANY_CLUSTER, Launch
 from lens_pipelines.site import Site
 from tests.unit.pipelines.conftest import Compiled
 
@@ -54,7 +56,7 @@ def dag(spec: dict[str, Any], component: str) -> dict[str, Any]:
 
 
 def test_defaults_of_compiled_pipelines_are_the_configurations(tmp_path: Path) -> None:
-    paths = compile_pipelines(load_config("demo"), tmp_path / "new", "http://mlflow:5000")
+    paths = compile_pipelines(Launch(load_config("demo"), tracking_uri="http://mlflow:5000"), tmp_path / "new")
     assert [path.name for path in paths] == ["lens-pipeline.yaml", "sweep-pipeline.yaml", "evaluate-pipeline.yaml"]
     lens, sweep, evaluate = (Compiled(path).spec["root"]["inputDefinitions"]["parameters"] for path in paths)
     assert lens["methods"]["defaultValue"] == ["grpo", "lens"]
@@ -67,22 +69,22 @@ def test_defaults_of_compiled_pipelines_are_the_configurations(tmp_path: Path) -
 
 
 def test_sweeps_trainings_are_called_after_the_seeds() -> None:
-    values = arguments("sweep", load_config("ladder-sweep"), "")
+    values = arguments(Launch(load_config("ladder-sweep"), "sweep"))
     assert values["seeds"] == [0, 1, 2]
     assert values["methods"] == ["lens-s0", "lens-s1", "lens-s2"]
     with_study = load_config("ladder-sweep", ["study={seeds: [7, 8], reference: lens}"])
-    assert arguments("sweep", with_study, "")["methods"] == ["lens-s7", "lens-s8"]
+    assert arguments(Launch(with_study, "sweep"))["methods"] == ["lens-s7", "lens-s8"]
     with pytest.raises(LensError, match="demo has no `sweep` section"):
-        arguments("sweep", load_config("demo"), "")
+        arguments(Launch(load_config("demo"), "sweep"))
 
 
 def test_nothing_is_registered_without_mlflow() -> None:
-    assert arguments("lens", load_config("demo"), "")["registered_model"] == ""
+    assert arguments(Launch(load_config("demo")))["registered_model"] == ""
 
 
 def test_unknown_pipeline_is_named_with_those_that_there_are() -> None:
     for call in (
-        lambda: arguments("lense", load_config("demo"), ""),
+        lambda: arguments(Launch(load_config("demo"), "lense")),
         lambda: build_pipeline("lense", Site()),
     ):
         with pytest.raises(LensError, match="no pipeline 'lense': choose from lens, sweep, evaluate"):
@@ -120,6 +122,19 @@ def test_cause_of_a_failed_step_is_its_own_error_line(tmp_path: Path) -> None:
 def test_missing_kfp_is_one_line_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "kfp", None)
     with pytest.raises(LensError, match=r"KFP is not installed: pip install 'lens-grpo\[kfp\]'"):
-        compile_pipelines(load_config("demo"), tmp_path, "")
+        compile_pipelines(Launch(load_config("demo")), tmp_path)
     with pytest.raises(LensError, match="KFP is not installed"):
-        run_local(load_config("demo"), tmp_path, "", lambda _: None)
+        run_local(Launch(load_config("demo")), tmp_path, lambda _: None)
+
+
+def test_launch_says_what_becomes_of_the_best_policy() -> None:
+    launch = Launch(load_config("demo"), tracking_uri="http://mlflow:5000")
+    assert {"registered_model": "lens-demo", "upload_weights": True}.items() <= arguments(launch).items()
+    assert arguments(replace(launch, registers=False))["registered_model"] == ""
+    assert not arguments(replace(launch, upload_weights=False))["upload_weights"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_launch_gives_a_pipeline_just_the_parameters_that_it_has(name: str, compiled: dict[str, Compiled]) -> None:
+    taken = compiled[name].spec["root"]["inputDefinitions"]["parameters"]
+    assert arguments(Launch(load_config("ladder-sweep"), name)).keys() == taken.keys()

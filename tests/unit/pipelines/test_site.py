@@ -10,7 +10,7 @@ import pytest
 from lens_core.errors import LensError
 from lens_core.kube.settings import ClusterConfig
 from lens_pipelines.catalogue import build_pipeline
-from lens_pipelines.site import Site, needs_of
+from lens_pipelines.site import Needs, Site, with_needs
 from tests.unit.pipelines.conftest import Compiled
 
 IRS = ("lens", "sweep", "evaluate", "lens-rayjobs")
@@ -41,7 +41,7 @@ def test_steps_that_sample_or_train_take_their_needs_from_parameters(name: str, 
             assert wanted.items() <= resources.items()
             assert "accelerator" not in resources
             continue
-        handed = {name: f"{{{{$.inputs.parameters['pipelinechannel--{name}']}}}}" for name in needs_of(SMALL)}
+        handed = {name: f"{{{{$.inputs.parameters['pipelinechannel--{name}']}}}}" for name in vars(Needs.of(SMALL))}
         assert resources["accelerator"] == {"resourceCount": handed["gpus"], "resourceType": handed["gpu_type"]}
         assert resources["resourceCpuLimit"] == resources["resourceCpuRequest"] == handed["cpus"]
         assert resources["resourceMemoryLimit"] == resources["resourceMemoryRequest"] == handed["memory"]
@@ -100,7 +100,7 @@ def test_secrets_go_by_reference_and_pods_are_restricted(name: str, compiled: di
 
 
 def test_needs_are_those_of_the_pods_that_train(cluster: ClusterConfig) -> None:
-    assert needs_of(cluster) == {
+    assert vars(Needs.of(cluster)) == {
         "cpus": "12",
         "memory": "110Gi",
         "gpus": "4",  # KFP's server would read a number as nothing
@@ -157,3 +157,25 @@ def test_pipeline_on_this_machine_knows_nothing_of_clusters(tmp_path: Path) -> N
 
 
 SMALL = ClusterConfig(image="lens:1")
+
+
+@pytest.mark.parametrize("name", ["lens", "sweep", "evaluate"])
+def test_each_need_is_a_parameter_with_its_type_and_its_words(name: str, compiled: dict[str, Compiled]) -> None:
+    found = compiled[name].spec["root"]["inputDefinitions"]["parameters"]
+    for need in ("cpus", "memory", "gpus", "gpu_type"):
+        assert found[need]["parameterType"] == "STRING"
+    assert (found["node_selector"]["parameterType"], found["tolerations"]["parameterType"]) == ("STRUCT", "LIST")
+    assert found["memory"]["description"] == "of each of them, such as 16Gi."
+    assert all("description" in found[need] for need in vars(Needs.of(SMALL)))
+    assert "needs" not in found
+
+
+def test_pipelines_function_is_handed_its_needs_in_one() -> None:
+    def of_two(first: str, needs: Needs, last: str = "z") -> tuple[str, Needs, str]:
+        return first, needs, last
+
+    values = ("1", "2Gi", "0", "gpu", {}, [])
+    assert with_needs(of_two)("a", *values) == ("a", Needs(*values), "z")
+    assert with_needs(of_two)("a", *values, "b") == ("a", Needs(*values), "b")
+    with pytest.raises(TypeError, match="missing a required argument: 'tolerations'"):
+        with_needs(of_two)("a", *values[:-1])

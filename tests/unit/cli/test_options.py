@@ -1,0 +1,53 @@
+"""Options that several commands share: in each one's signature, and made into a value once it is wanted."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+from typer.testing import CliRunner
+
+from lens_core.cli.options import made_of_options
+
+MADE: list[str] = []
+
+
+def make_door(
+    color: Annotated[str, typer.Option(envvar="DOOR_COLOR", help="Paint.")] = "red",
+    handles: Annotated[int, typer.Option()] = 1,
+) -> str:
+    MADE.append(color)
+    return f"{color} with {handles}"
+
+
+def app() -> typer.Typer:
+    made = typer.Typer()
+
+    @made.command()
+    @made_of_options(door=make_door)
+    def build(house: str, door: Callable[[], str], storeys: int = 1, is_open: bool = False) -> None:
+        """Build a house."""
+        typer.echo(f"{house}, {storeys}, {'open' if is_open else door()}")
+
+    return made
+
+
+def test_value_is_made_of_the_options() -> None:
+    assert CliRunner().invoke(app(), ["hut"]).output == "hut, 1, red with 1\n"
+    given = ["hut", "--color", "blue", "--storeys", "3", "--handles", "2"]
+    assert CliRunner().invoke(app(), given).output == "hut, 3, blue with 2\n"
+    assert CliRunner().invoke(app(), ["hut"], env={"DOOR_COLOR": "green"}).output == "hut, 1, green with 1\n"
+
+
+def test_value_that_is_not_wanted_is_not_made() -> None:
+    MADE.clear()
+    assert CliRunner().invoke(app(), ["hut", "--is-open"]).output == "hut, 1, open\n"
+    assert MADE == []
+
+
+def test_options_are_checked_and_shown_like_the_commands_own() -> None:
+    assert CliRunner().invoke(app(), ["hut", "--handles", "two"]).exit_code == 2
+    shown = CliRunner().invoke(app(), ["--help"], env={"COLUMNS": "120", "TERM": "dumb"}).output
+    assert "Build a house." in shown
+    for part in ("--color", "Paint.", "DOOR_COLOR", "--handles", "--storeys"):
+        assert part in shown
+    assert "--door" not in shown
