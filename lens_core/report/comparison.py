@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lens_core.evaluation.by_problem import Comparison, PairedDifference
+from lens_core.evaluation.by_problem import Comparison
+from lens_core.evaluation.paired import PairedDifference
 from lens_core.evaluation.passk import Estimate
 from lens_core.report import plots
 from lens_core.report.run import draw, environment, percent

@@ -76,7 +76,7 @@ def register(
     with tracked(tracking, f"register {report.model}", config, report.model) as run:
         assert run is not None
         champion = champion_of(run, registered) if against is None else _evaluated(against)
-        passed = None if champion is None else _compare(champion, report, counts, k, config.evaluation.seed, registered)
+        passed = None if champion is None else _compare(champion, report, counts, k, registered)
         trained = origin_of(run, made_by(policy))
         facts = _facts(config, report, passed, trained)
         card = model_card(registered, report, policy, weights, licence, facts)
@@ -165,9 +165,7 @@ def _promote(
     return register_champion(run, registered, model, policy, card, weights, tags)
 
 
-def _compare(
-    champion: Champion, report: PassKReport, counts: Counts, k: int | None, seed: int, registered: str
-) -> Gate:
+def _compare(champion: Champion, report: PassKReport, counts: Counts, k: int | None, registered: str) -> Gate:
     if champion.data_digest != report.data_digest:
         raise LensError(
             f"{registered}'s champion was evaluated on other problems (SHA-256 {champion.data_digest[:12]}, now "
@@ -175,7 +173,7 @@ def _compare(
             "--name"
         )
     try:
-        return gate(champion.counts, counts, report.ks[0] if k is None else k, seed)
+        return gate(champion.counts, counts, report.ks[0] if k is None else k)
     except ValueError as error:
         raise LensError(f"{registered}'s champion and {report.model}: {error}") from error
 
