@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,11 @@ import numpy as np
 from scipy import stats
 
 from lens_core.errors import LensError
+from lens_core.evaluation.metrics import METRICS_BY_K, MetricByK
 from lens_core.evaluation.paired import PairedDifference, paired_difference
 from lens_core.evaluation.passk import Estimate, pass_at_k
-from lens_core.evaluation.records import PassKReport, ProblemResult, Record
+from lens_core.evaluation.records import MAJ_AT, PASS_AT, PassKReport, ProblemResult, Record
+
 
 class Duel(Record):
     """One problem in both evaluations."""
@@ -27,13 +29,13 @@ class Duel(Record):
     """B's share of right answers less A's; None where one has no graded answer."""
 
 
-class Comparison(Record):
-    """B against A; all shares in [0, 1]."""
+class PairedComparison(Record):
+    """B against A, as `paired.json` holds it; all fractions in [0, 1]."""
 
     one: PassKReport
     other: PassKReport
-    pass_at_k: dict[int, PairedDifference]
-    majority_at_k: dict[int, PairedDifference]
+    by_k: dict[str, dict[int, PairedDifference]]
+    """Metric -> k -> difference, of every metric that is by k."""
     levels: dict[int, PairedDifference]
     """Pass@k for the smallest k, by level."""
     wins: int
@@ -47,12 +49,26 @@ class Comparison(Record):
     differing: dict[str, tuple[Any, Any]]
     """Settings of the evaluations that are not the same: name -> (A's, B's)."""
 
+    @property
+    def pass_at_k(self) -> dict[int, PairedDifference]:
+        """Of Pass@k, by k."""
+        return self.by_k[PASS_AT]
+
+    def rows(self) -> dict[str, PairedDifference]:
+        """`Pass@4` -> its difference, of every metric and k. maj@1 is Pass@1, and left out."""
+        return {
+            f"{metric.title}{k}": each
+            for metric in METRICS_BY_K
+            for k, each in self.by_k[metric.name].items()
+            if (metric.name, k) != (MAJ_AT, 1)
+        }
+
 
 def compare_results(
     one: tuple[PassKReport, Sequence[ProblemResult]],
     other: tuple[PassKReport, Sequence[ProblemResult]],
     differing: Mapping[str, tuple[Any, Any]] | None = None,
-) -> Comparison:
+) -> PairedComparison:
     """B (`other`) against A (`one`), for every k that both were measured with.
 
     Args:
@@ -81,15 +97,14 @@ def compare_results(
     duels = [_duel(*pair) for pair in pairs]
     differences = np.array([duel.difference for duel in duels if duel.difference is not None])
     wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
-    return Comparison(
+    return PairedComparison(
         one=report,
         other=other_report,
-        pass_at_k=_by_k(pairs, ks, ProblemResult.pass_at),
-        majority_at_k=_by_k(pairs, ks, ProblemResult.majority_at),
+        by_k={metric.name: _by_k(metric, pairs, ks) for metric in METRICS_BY_K},
         levels={
             level: found[ks[0]]
             for level in levels
-            if (found := _by_k([p for p in pairs if p[0].level == level], ks[:1], ProblemResult.pass_at))
+            if (found := _by_k(METRICS_BY_K[0], [p for p in pairs if p[0].level == level], ks[:1]))
         },
         wins=wins,
         losses=losses,
@@ -101,14 +116,12 @@ def compare_results(
 
 
 def _by_k(
-    pairs: Sequence[tuple[ProblemResult, ProblemResult]],
-    ks: Sequence[int],
-    value: Callable[[ProblemResult, int], float | None],
+    metric: MetricByK, pairs: Sequence[tuple[ProblemResult, ProblemResult]], ks: Sequence[int]
 ) -> dict[int, PairedDifference]:
     """By k, where a problem has an estimate in both."""
     found = {}
     for k in ks:
-        values = [(value(one, k), value(other, k)) for one, other in pairs]
+        values = [(metric.per_problem(one, k), metric.per_problem(other, k)) for one, other in pairs]
         both = [(a, b) for a, b in values if a is not None and b is not None]
         if both:
             found[k] = paired_difference([a for a, _ in both], [b for _, b in both])
@@ -141,7 +154,7 @@ class Gate:
 
     k: int
     difference: Estimate
-    """Candidate less champion."""
+    """Candidate minus champion."""
 
     @property
     def passed(self) -> bool:

@@ -50,7 +50,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         | {"distributed", "tracking", "report", "kube"},
         {"pydantic", "yaml"},
     ),
-    "lens_components": ({"progress", "config", "data", "tracking", "kube", "stages"}, {"kfp"}),
+    "lens_components": ({"progress", "config", "data", "evaluation", "tracking", "kube", "stages"}, {"kfp"}),
     "lens_pipelines": ({"errors", "config", "kube", "lens_components"}, {"kfp"}),
     "kfp": (
         {"errors", "files", "progress", "config", "tracking", "kube", "stages", "lens_pipelines"},
