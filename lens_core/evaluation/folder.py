@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lens_core.config import EvaluationConfig
+from lens_core.config import EvaluationConfig, flattened
 from lens_core.data.problem import Problem
 from lens_core.errors import LensError
 from lens_core.evaluation.files import EVALUATION_FILE, ROLLOUTS_FILE
@@ -125,7 +125,16 @@ def _difference(held: Design, wanted: Design) -> str:
 
 
 def differing_settings(one: Design, other: Design) -> dict[str, tuple[Any, Any]]:
-    """The settings in which two evaluations differ: name -> (one's, the other's)."""
-    names = sorted(one.settings.keys() | other.settings.keys())
-    pairs = {name: (one.settings.get(name), other.settings.get(name)) for name in names}
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    """The settings in which two evaluations differ: key path -> (one's, the other's).
+
+    A setting that a design lacks, because an earlier release wrote it, counts as its default.
+    """
+    a, b = _whole_settings(one), _whole_settings(other)
+    return {path: (a.get(path), b.get(path)) for path in {**a, **b} if a.get(path) != b.get(path)}
+
+
+def _whole_settings(design: Design) -> dict[str, Any]:
+    """By key path. Not validated: that would import a verifier which this machine may not have."""
+    any_length = 1  # required, so that every design has its own
+    defaults = EvaluationConfig(max_new_tokens=any_length).model_dump(mode="json", exclude=_FREE)
+    return flattened(defaults) | flattened(design.settings)
