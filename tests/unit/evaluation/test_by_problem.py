@@ -76,7 +76,8 @@ def test_different_problems_are_refused() -> None:
 
 def test_comparison_has_every_metric_by_k_once() -> None:
     found = compare_results(evaluation("a", ["--", "+-"]), evaluation("b", ["+-", "++"]))
-    assert list(found.rows()) == ["Pass@1", "Pass@2", "maj@2"]  # maj@1 is Pass@1
+    assert list(found.rows())[:3] == ["Pass@1", "Pass@2", "maj@2"]  # maj@1 is Pass@1
+    assert "maj@1" not in found.rows()
     # maj@2 of one right answer of two: a tie, 1/2. a: 0 1/2; b: 1/2 1.
     assert (found.by_k["maj_at"][2].one, found.by_k["maj_at"][2].other) == (0.25, 0.75)
 
