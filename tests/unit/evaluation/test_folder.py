@@ -97,16 +97,16 @@ def test_setting_that_an_earlier_release_did_not_know_counts_as_its_default(tmp_
     written(tmp_path, PROBLEMS[:1])
     path = tmp_path / "evaluation.json"
     held = json.loads(path.read_text())
-    del held["settings"]["answer_pattern"], held["settings"]["prompt"]["system"]
+    del held["settings"]["verifier"], held["settings"]["prompt"]["form"]
     path.write_text(json.dumps(held))
     claim(tmp_path, design())
     assert json.loads(path.read_text())["settings"] == design().settings
     path.write_text(json.dumps(held))
-    other = settings_of(EvaluationConfig(max_new_tokens=8, answer_pattern="Result: (.+)"), "transformers")
-    with pytest.raises(LensError, match=r"of other settings \(answer_pattern None\)"):
+    other = {**design().settings, "verifier": "nowhere:grade"}
+    with pytest.raises(LensError, match=r"of other settings \(verifier math\)"):
         claim(tmp_path, design(settings=other))
     assert differing_settings(design(settings=held["settings"]), design(settings=other)) == {
-        "answer_pattern": (None, "Result: (.+)")
+        "verifier": ("math", "nowhere:grade")
     }
 
 
