@@ -20,7 +20,7 @@ from pathlib import Path
 
 from lens_core import stages
 from lens_core.config import RunConfig, load_config
-from lens_core.evaluation.records import PassKReport
+from lens_core.evaluation.records import PassKReport, read_report
 
 LEVELS = (1, 2, 3, 4, 5)
 
@@ -68,7 +68,7 @@ def measure(config: RunConfig, method: str, data: Path, base: Path, folder: Path
 def _evaluated(config: RunConfig, label: str, data: Path, policy: Path, folder: Path) -> PassKReport:
     if not (folder / stages.PASSK_FILE).exists():
         stages.evaluate(config, label, data, policy, folder)
-    return PassKReport.model_validate_json((folder / stages.PASSK_FILE).read_text(encoding="utf-8"))
+    return read_report(folder)
 
 
 def report(config: RunConfig, base: PassKReport, methods: dict[str, list[PassKReport]]) -> None:

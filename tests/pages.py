@@ -12,7 +12,8 @@ from lens_core.config import DataConfig, SourceConfig
 from lens_core.data.prepare import prepare
 from lens_core.evaluation.by_problem import compare_results
 from lens_core.evaluation.by_seed import mean_over_seeds, paired_differences
-from lens_core.evaluation.records import Completion, PassKReport, ProblemResult, summarise
+from lens_core.evaluation.records import Completion, PassKReport, ProblemResult
+from lens_core.evaluation.summary import summarise
 from lens_core.report.comparison import render_comparison
 from lens_core.report.data_card import render_card
 from lens_core.report.run import render_report

@@ -22,12 +22,12 @@ def evaluate(
 
     `is_last` says that the run in MLflow ends with this step.
     """
-    import json
     import shutil
     from pathlib import Path
 
     from lens_core import stages
     from lens_core.config import RunConfig
+    from lens_core.evaluation.records import read_report
     from lens_core.progress import print_marked
     from lens_core.tracking import end_parent, tracking_for
 
@@ -37,7 +37,7 @@ def evaluate(
     stages.evaluate(settings, label, Path(data.path), Path(policy.path), output, tracking, print_marked)
     shutil.copyfile(output / stages.VIEWER_FILE, samples.path)
     shutil.copyfile(output / stages.PASSK_FILE, metrics.path)  # kfp.local's cache wants a file behind each artifact
-    for k, estimate in json.loads((output / stages.PASSK_FILE).read_text())["overall"].items():
-        metrics.log_metric(f"pass_at_{k}", estimate["estimate"])
+    for name, value in stages.evaluation_metrics(read_report(output)).items():
+        metrics.log_metric(name, value)
     if is_last and tracking is not None:
         end_parent(tracking, "FINISHED")

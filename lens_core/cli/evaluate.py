@@ -36,7 +36,7 @@ def evaluate(
     """
     from lens_core import stages
     from lens_core.cli.tables import print_evaluation
-    from lens_core.evaluation.records import PassKReport
+    from lens_core.evaluation.records import read_report
     from lens_core.tracking import Tracking, whole_run
 
     extra = [] if n is None else [f"evaluation.n={n}"]
@@ -47,7 +47,7 @@ def evaluate(
     folder = Path("evaluations") / name / data.resolve().stem if output is None else output
     with whole_run(tracking), progress() as display:
         stages.evaluate(settings, name, data, policy, folder, tracking, display)
-    report = PassKReport.model_validate_json((folder / stages.PASSK_FILE).read_text(encoding="utf-8"))
+    report = read_report(folder)
     viewer = folder / stages.VIEWER_FILE
 
     def show() -> None:

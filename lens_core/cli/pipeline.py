@@ -322,9 +322,10 @@ def _span(began: datetime | None, ended: datetime | None) -> str:
 
 def _print_result(run: "LocalRun", tracking_uri: str) -> None:
     from lens_core.cli.tables import print_tables
+    from lens_core.config import parse
     from lens_core.evaluation.records import PassKReport
 
-    print_tables([PassKReport.model_validate(report) for report in run.comparison()["evaluations"]])
+    print_tables([parse(PassKReport, report, str(run.folder)) for report in run.comparison()["evaluations"]])
     mlflow = relative(Path(sys.executable).with_name("mlflow"))
     store = f"sqlite:///{relative(Path(tracking_uri.removeprefix('sqlite:///')))}"
     typer.echo(f"\nReport:  {relative(run.report)}")

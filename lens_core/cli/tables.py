@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lens_core.evaluation.by_problem import Comparison
+from lens_core.evaluation.by_problem import PairedComparison
+from lens_core.evaluation.metrics import METRICS, METRICS_BY_K, in_words
 from lens_core.evaluation.passk import Estimate
 from lens_core.evaluation.records import PassKReport, Slice
 from lens_core.report.study import signed
@@ -52,75 +53,71 @@ def print_tables(reports: Sequence[PassKReport]) -> None:
 
 
 def print_evaluation(report: PassKReport) -> None:
-    """All that an evaluation found: Pass@k, maj@k, lengths and calibration; by level, subject and source as well."""
+    """All that an evaluation found: every metric and the reliability table; by level, subject and source as well."""
     console = _console()
     table = Table(title=f"{report.model}, % [95 % interval], {report.problems} problems x {report.n} answers")
     for title in ("", *(f"k = {k}" for k in report.ks)):
         table.add_column(title, justify="right" if title else "left")
-    table.add_row("Pass@k", *(_cell(report.overall, k) for k in report.ks))
-    table.add_row("maj@k", *(_cell(report.majority, k) for k in report.ks))
+    for metric in METRICS_BY_K:
+        table.add_row(f"{metric.title}k", *(_cell(report.by_k.get(metric.name, {}), k) for k in report.ks))
     console.print(table)
     for name, parts in report.slices.items():
         console.print(_slices_table(name, parts, report.ks))
-    console.print(
-        f"{report.mean_tokens:.1f} tokens an answer, {report.truncated:.1%} cut off, {report.ungraded:.1%} ungraded"
-    )
-    if report.calibration is not None:
-        console.print(_calibration_table(report))
+    console.print(in_words(report))
+    if report.reliability:
+        console.print(_reliability_table(report))
 
 
 def _slices_table(name: str, parts: Mapping[str, Slice], ks: Sequence[int]) -> Table:
-    """The first and the last k: more would not fit a terminal."""
-    shown = list(dict.fromkeys((ks[0], ks[-1])))
+    """Pass@k for the first and the last k, the others for the last: more would not fit a terminal."""
+    first, *others = METRICS_BY_K
+    by_k = [*((first, k) for k in dict.fromkeys((ks[0], ks[-1]))), *((metric, ks[-1]) for metric in others)]
+    columns = [metric for metric in METRICS if metric.column]
     table = Table(title=f"By {name}, %")
     table.add_column(name)
-    titles = [*(f"Pass@{k}" for k in shown), f"maj@{ks[-1]}", "tokens", "cut off", "ECE", "problems"]
+    titles = [
+        *(f"{metric.title}{k}" for metric, k in by_k),
+        *(metric.title.replace(" ", "\n") for metric in columns),
+        "Problems",
+    ]
     for title in titles:
         table.add_column(title, justify="right")
     for value, of in parts.items():
         table.add_row(
             value,
-            *(_cell(of.overall, k) for k in shown),
-            _cell(of.majority, ks[-1]),
-            f"{of.mean_tokens:.1f}",
-            f"{100 * of.truncated:.1f}",
-            "" if of.calibration is None else f"{of.calibration.ece:.3f}",
+            *(_cell(of.by_k.get(metric.name, {}), k) for metric, k in by_k),
+            *(metric.text(of.values.get(metric.name)) for metric in columns),
             str(of.problems),
         )
     return table
 
 
-def _calibration_table(report: PassKReport) -> Table:
-    assert report.calibration is not None
-    auroc = "" if report.calibration.auroc is None else f", AUROC {report.calibration.auroc:.3f}"
-    table = Table(title=f"Confidence: ECE {report.calibration.ece:.3f}{auroc}")
+def _reliability_table(report: PassKReport) -> Table:
+    table = Table(title="Confidence and correctness")
     for title in ("confidence", "answers", "mean confidence, %", "right, %"):
         table.add_column(title, justify="right")
-    for row in report.calibration.bins:
+    for row in report.reliability:
         between = f"{row.low:.1f} to {row.high:.1f}"
         table.add_row(between, str(row.answers), f"{100 * row.confidence:.1f}", f"{100 * row.right:.1f}")
     return table
 
 
-def print_comparison(found: Comparison) -> None:
+def print_comparison(found: PairedComparison) -> None:
     """Paired differences for every k, and wins and losses."""
     one, other = found.one.model, found.other.model
     table = Table(title=f"{other} less {one}, % [95 % interval]")
     for title in ("", one, other, "difference", "p", "problems"):
         table.add_column(title, justify="right" if title else "left")
-    for name, rows in (("Pass", found.pass_at_k), ("maj", found.majority_at_k)):
-        for k, each in rows.items():
-            if name == "maj" and k == 1:  # the same as Pass@1
-                continue
-            of = each.difference
-            table.add_row(
-                f"{name}@{k}",
-                f"{100 * each.one:.1f}",
-                f"{100 * each.other:.1f}",
-                f"{signed(of.estimate)} [{signed(of.low)}, {signed(of.high)}]",
-                f"{each.p:.2g}",
-                str(of.problems),
-            )
+    for name, each in found.rows().items():
+        of = each.difference
+        table.add_row(
+            name,
+            f"{100 * each.one:.1f}",
+            f"{100 * each.other:.1f}",
+            f"{signed(of.estimate)} [{signed(of.low)}, {signed(of.high)}]",
+            f"{each.p:.2g}",
+            str(of.problems),
+        )
     console = _console()
     console.print(table)
     wins = f"wins {found.wins} problems, loses {found.losses}, ties {found.ties}"

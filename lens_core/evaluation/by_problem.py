@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,23 +10,10 @@ import numpy as np
 from scipy import stats
 
 from lens_core.errors import LensError
-from lens_core.evaluation.passk import Estimate, mean_over_problems, pass_at_k
-from lens_core.evaluation.records import PassKReport, ProblemResult, Record
-
-_RESAMPLES = 9999
-
-
-class PairedDifference(Record):
-    """B less A over the problems that both have an estimate for."""
-
-    one: float
-    """A's mean over them."""
-    other: float
-    """B's."""
-    difference: Estimate
-    """With its 95 % bootstrap interval: problems are resampled, each with both of its results."""
-    p: float
-    """Of the sign-flip permutation test on the mean difference, two-sided; exact up to 13 problems."""
+from lens_core.evaluation.metrics import METRICS_BY_K, MetricByK
+from lens_core.evaluation.paired import PairedDifference, paired_difference
+from lens_core.evaluation.passk import Estimate, pass_at_k
+from lens_core.evaluation.records import MAJ_AT, PASS_AT, PassKReport, ProblemResult, Record
 
 
 class Duel(Record):
@@ -42,13 +29,13 @@ class Duel(Record):
     """B's share of right answers less A's; None where one has no graded answer."""
 
 
-class Comparison(Record):
-    """B against A; all shares in [0, 1]."""
+class PairedComparison(Record):
+    """B against A, as `paired.json` holds it; all fractions in [0, 1]."""
 
     one: PassKReport
     other: PassKReport
-    pass_at_k: dict[int, PairedDifference]
-    majority_at_k: dict[int, PairedDifference]
+    by_k: dict[str, dict[int, PairedDifference]]
+    """Metric -> k -> difference, of every metric that is by k."""
     levels: dict[int, PairedDifference]
     """Pass@k for the smallest k, by level."""
     wins: int
@@ -62,13 +49,26 @@ class Comparison(Record):
     differing: dict[str, tuple[Any, Any]]
     """Settings of the evaluations that are not the same: name -> (A's, B's)."""
 
+    @property
+    def pass_at_k(self) -> dict[int, PairedDifference]:
+        """Of Pass@k, by k."""
+        return self.by_k[PASS_AT]
+
+    def rows(self) -> dict[str, PairedDifference]:
+        """`Pass@4` -> its difference, of every metric and k. maj@1 is Pass@1, and left out."""
+        return {
+            f"{metric.title}{k}": each
+            for metric in METRICS_BY_K
+            for k, each in self.by_k[metric.name].items()
+            if (metric.name, k) != (MAJ_AT, 1)
+        }
+
 
 def compare_results(
     one: tuple[PassKReport, Sequence[ProblemResult]],
     other: tuple[PassKReport, Sequence[ProblemResult]],
     differing: Mapping[str, tuple[Any, Any]] | None = None,
-    seed: int = 0,
-) -> Comparison:
+) -> PairedComparison:
     """B (`other`) against A (`one`), for every k that both were measured with.
 
     Args:
@@ -97,15 +97,14 @@ def compare_results(
     duels = [_duel(*pair) for pair in pairs]
     differences = np.array([duel.difference for duel in duels if duel.difference is not None])
     wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
-    return Comparison(
+    return PairedComparison(
         one=report,
         other=other_report,
-        pass_at_k=_by_k(pairs, ks, ProblemResult.pass_at, seed),
-        majority_at_k=_by_k(pairs, ks, ProblemResult.majority_at, seed),
+        by_k={metric.name: _by_k(metric, pairs, ks) for metric in METRICS_BY_K},
         levels={
             level: found[ks[0]]
             for level in levels
-            if (found := _by_k([p for p in pairs if p[0].level == level], ks[:1], ProblemResult.pass_at, seed))
+            if (found := _by_k(METRICS_BY_K[0], [p for p in pairs if p[0].level == level], ks[:1]))
         },
         wins=wins,
         losses=losses,
@@ -116,50 +115,17 @@ def compare_results(
     )
 
 
-def paired_difference(one: Sequence[float], other: Sequence[float], seed: int = 0) -> PairedDifference:
-    """`other` less `one`, problem by problem.
-
-    Raises:
-        ValueError: if there is no problem.
-    """
-    differences = np.subtract(other, one)
-    return PairedDifference(
-        one=float(np.mean(one)),
-        other=float(np.mean(other)),
-        difference=mean_over_problems(differences.tolist(), seed),
-        p=_sign_flip_p(differences, seed),
-    )
-
-
 def _by_k(
-    pairs: Sequence[tuple[ProblemResult, ProblemResult]],
-    ks: Sequence[int],
-    value: Callable[[ProblemResult, int], float | None],
-    seed: int,
+    metric: MetricByK, pairs: Sequence[tuple[ProblemResult, ProblemResult]], ks: Sequence[int]
 ) -> dict[int, PairedDifference]:
     """By k, where a problem has an estimate in both."""
     found = {}
     for k in ks:
-        values = [(value(one, k), value(other, k)) for one, other in pairs]
+        values = [(metric.per_problem(one, k), metric.per_problem(other, k)) for one, other in pairs]
         both = [(a, b) for a, b in values if a is not None and b is not None]
         if both:
-            found[k] = paired_difference([a for a, _ in both], [b for _, b in both], seed)
+            found[k] = paired_difference([a for a, _ in both], [b for _, b in both])
     return found
-
-
-def _sign_flip_p(differences: Any, seed: int) -> float:
-    if len(differences) < 2 or not np.any(differences):
-        return 1.0
-    result = stats.permutation_test(
-        (differences,),
-        lambda sample, axis: np.mean(sample, axis=axis),
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=_RESAMPLES,
-        batch=500,
-        rng=np.random.default_rng(seed),
-    )
-    return float(result.pvalue)
 
 
 def _duel(one: ProblemResult, other: ProblemResult) -> Duel:
@@ -188,7 +154,7 @@ class Gate:
 
     k: int
     difference: Estimate
-    """Candidate less champion."""
+    """Candidate minus champion."""
 
     @property
     def passed(self) -> bool:
@@ -196,8 +162,8 @@ class Gate:
         return self.difference.low > 0
 
 
-def gate(champion: Counts, candidate: Counts, k: int, seed: int = 0) -> Gate:
-    """Candidate less champion in Pass@k, with a 95 % percentile bootstrap interval over the problems.
+def gate(champion: Counts, candidate: Counts, k: int) -> Gate:
+    """Candidate minus champion in Pass@k, problem by problem: what `compare_results` says of their evaluations.
 
     Problems that either has fewer than `k` graded completions of are left out.
 
@@ -206,8 +172,8 @@ def gate(champion: Counts, candidate: Counts, k: int, seed: int = 0) -> Gate:
     """
     if champion.keys() != candidate.keys():
         raise ValueError("champion and candidate were evaluated on different problems")
-    pairs = [(champion[problem], candidate[problem]) for problem in sorted(champion)]
-    values = [pass_at_k(*of, k) - pass_at_k(*before, k) for before, of in pairs if min(before[0], of[0]) >= k]
+    pairs = [(before, candidate[problem]) for problem, before in champion.items()]
+    values = [(pass_at_k(*before, k), pass_at_k(*of, k)) for before, of in pairs if min(before[0], of[0]) >= k]
     if not values:
         raise ValueError(f"no problem has {k} graded completions of both, so that their Pass@{k} cannot be compared")
-    return Gate(k, mean_over_problems(values, seed))
+    return Gate(k, paired_difference([before for before, _ in values], [of for _, of in values]).difference)

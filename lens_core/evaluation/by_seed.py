@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from lens_core.evaluation.paired import holm, sign_flip_p
+
 
 @dataclass(frozen=True)
 class Mean:
@@ -24,11 +26,11 @@ class Mean:
 
 @dataclass(frozen=True)
 class Difference:
-    """A method less the reference, seed by seed."""
+    """A method minus the reference, seed by seed."""
 
     mean: Mean
     p: float
-    """Of the exact sign-flip permutation test on the mean, two-sided."""
+    """Of `sign_flip_p`."""
     p_holm: float
     """The same after Holm's correction for all comparisons of the study."""
 
@@ -52,14 +54,11 @@ def mean_over_seeds(values: Sequence[float], level: float = 0.95) -> Mean:
     return Mean(mean, float(low), float(high), len(sample))
 
 
-def paired_differences(
-    values: Mapping[str, Mapping[int, float]], reference: str, seed: int = 0
-) -> dict[str, Difference]:
+def paired_differences(values: Mapping[str, Mapping[int, float]], reference: str) -> dict[str, Difference]:
     """Every method against `reference` over the seeds that both have; methods without a common seed are left out.
 
     Args:
         values: method -> seed -> result.
-        seed: of the permutations, where there are too many to go through all of them.
     """
     pairs = {
         method: [results[each] - values[reference][each] for each in sorted(results.keys() & values[reference].keys())]
@@ -67,35 +66,11 @@ def paired_differences(
         if method != reference
     }
     pairs = {method: differences for method, differences in pairs.items() if differences}
-    ps = [_sign_flip_p(differences, seed) for differences in pairs.values()]
+    ps = [sign_flip_p(differences) for differences in pairs.values()]
     return {
         method: Difference(mean_over_seeds(differences), p, corrected)
         for (method, differences), p, corrected in zip(pairs.items(), ps, holm(ps), strict=True)
     }
-
-
-def _sign_flip_p(differences: Sequence[float], seed: int) -> float:
-    if len(differences) < 2 or not np.any(differences):
-        return 1.0
-    result = stats.permutation_test(
-        (np.asarray(differences),),
-        np.mean,
-        permutation_type="samples",
-        n_resamples=2**16,  # all of them up to 16 seeds
-        rng=np.random.default_rng(seed),
-    )
-    return float(result.pvalue)
-
-
-def holm(ps: Sequence[float]) -> list[float]:
-    """Holm's step-down correction: the chance of a single false finding stays below the level (Holm 1979)."""
-    order = np.argsort(ps)
-    corrected = [0.0] * len(ps)
-    highest = 0.0
-    for rank, index in enumerate(order):
-        highest = max(highest, min(1.0, (len(ps) - rank) * ps[index]))
-        corrected[index] = highest
-    return corrected
 
 
 def tokens_to_reach(history: Sequence[Mapping[str, float]], target: float, window: int = 10) -> float | None:

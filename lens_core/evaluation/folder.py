@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lens_core.config import EvaluationConfig
+from lens_core.config import EvaluationConfig, flattened
 from lens_core.data.problem import Problem
 from lens_core.errors import LensError
 from lens_core.evaluation.files import EVALUATION_FILE, ROLLOUTS_FILE
-from lens_core.evaluation.records import ProblemResult
+from lens_core.evaluation.records import ProblemResult, parse_result
+from lens_core.files import write_json
+
+_FREE = {"ks", "batch_size", "traces"}
+"""Settings that completions do not depend on."""
 
 
 class Design(BaseModel):
@@ -35,7 +38,7 @@ class Design(BaseModel):
 
 def settings_of(config: EvaluationConfig, engine: str) -> dict[str, Any]:
     """What two evaluations must share to be of one kind; `ks` may differ, they only sum up."""
-    return {**config.model_dump(mode="json", exclude={"ks", "batch_size", "traces"}), "engine": engine}
+    return {**config.model_dump(mode="json", exclude=_FREE), "engine": engine}
 
 
 def claim(output: Path, design: Design) -> None:
@@ -50,7 +53,7 @@ def claim(output: Path, design: Design) -> None:
         difference = _difference(read_design(output), design)
         if difference:
             raise LensError(f"{output} holds the evaluation of {difference}: choose another folder, or delete this one")
-    path.write_text(json.dumps(design.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
+    write_json(path, design.model_dump(mode="json"))
 
 
 def read_design(folder: Path) -> Design:
@@ -61,7 +64,7 @@ def read_design(folder: Path) -> Design:
     """
     path = folder / EVALUATION_FILE
     try:
-        return Design.model_validate_json(path.read_text(encoding="utf-8"))
+        return Design.model_validate_json(path.read_bytes())
     except OSError as error:
         raise LensError(f"{folder} is no evaluation's folder: {path} cannot be read ({error.strerror})") from error
     except ValidationError as error:
@@ -83,7 +86,7 @@ def finished(output: Path, problems: Sequence[Problem]) -> list[ProblemResult]:
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
                 break
-            results.append(_result(line, f"{path}:{number}"))
+            results.append(parse_result(line, f"{path}:{number}"))
             end += len(line)
         file.truncate(end)
     if [result.problem for result in results] != [problem.id for problem in problems[: len(results)]]:
@@ -111,13 +114,6 @@ def append(output: Path, batches: Iterator[list[ProblemResult]]) -> Iterator[lis
         yield batch
 
 
-def _result(line: bytes, place: str) -> ProblemResult:
-    try:
-        return ProblemResult.model_validate_json(line)
-    except ValidationError as error:
-        raise LensError(f"{place} is no result of a problem: delete the file, and evaluate again") from error
-
-
 def _difference(held: Design, wanted: Design) -> str:
     """What `held` is of, where it is of something else."""
     if held.model_identity != wanted.model_identity:
@@ -129,7 +125,16 @@ def _difference(held: Design, wanted: Design) -> str:
 
 
 def differing_settings(one: Design, other: Design) -> dict[str, tuple[Any, Any]]:
-    """The settings in which two evaluations differ: name -> (one's, the other's)."""
-    names = sorted(one.settings.keys() | other.settings.keys())
-    pairs = {name: (one.settings.get(name), other.settings.get(name)) for name in names}
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    """The settings in which two evaluations differ: key path -> (one's, the other's).
+
+    A setting that a design lacks, because an earlier release wrote it, counts as its default.
+    """
+    a, b = _whole_settings(one), _whole_settings(other)
+    return {path: (a.get(path), b.get(path)) for path in {**a, **b} if a.get(path) != b.get(path)}
+
+
+def _whole_settings(design: Design) -> dict[str, Any]:
+    """By key path. Not validated: that would import a verifier which this machine may not have."""
+    any_length = 1  # required, so that every design has its own
+    defaults = EvaluationConfig(max_new_tokens=any_length).model_dump(mode="json", exclude=_FREE)
+    return flattened(defaults) | flattened(design.settings)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from lens_core.errors import LensError, first_line
-from lens_core.evaluation.calibration import Calibration, calibration
+from lens_core.errors import LensError
+from lens_core.evaluation.calibration import Bin, Calibration
 from lens_core.evaluation.files import PASSK_FILE, ROLLOUTS_FILE
-from lens_core.evaluation.passk import Estimate, majority_at_k, mean_over_problems, pass_at_k
+from lens_core.evaluation.passk import Estimate, majority_at_k, pass_at_k
 
 SlicedBy = Literal["level", "subject", "source"]
 SLICED_BY: tuple[SlicedBy, ...] = ("level", "subject", "source")
+PASS_AT, MAJ_AT = "pass_at", "maj_at"
+"""Pass@k and maj@k in `Slice.by_k`."""
+_FORMER_KEYS = ("negative_groups", "ungraded", "truncated", "mean_tokens", "confidence_right", "confidence_wrong")
 
 
 class Record(BaseModel):
@@ -84,22 +86,43 @@ class ProblemResult(Record):
 
 
 class Slice(Record):
-    """Results on a part of the problems; all shares in [0, 1]."""
+    """Results on a set of problems; what the metrics are is said in `metrics.py`."""
 
     problems: int
-    overall: dict[int, Estimate]
-    """Pass@k, by k."""
-    majority: dict[int, Estimate]
-    """maj@k, by k."""
-    ungraded: float
-    truncated: float
-    mean_tokens: float
-    calibration: Calibration | None
-    """None where nothing was graded."""
+    by_k: dict[str, dict[int, Estimate]]
+    """Metric -> k -> its mean over problems; fractions in [0, 1]."""
+    values: dict[str, float | None]
+    """Metric -> its value; None where there was nothing to compute it from."""
+    reliability: tuple[Bin, ...] = ()
+    """The reliability table of confidence; empty where nothing was graded."""
+
+    @property
+    def overall(self) -> dict[int, Estimate]:
+        """Pass@k, by k."""
+        return self.by_k.get(PASS_AT, {})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_separate_keys(cls, data: Any) -> Any:
+        """Accept the format of before, in which each metric had a key of its own."""
+        if not isinstance(data, Mapping) or "overall" not in data:
+            return data
+        old = dict(data)
+        held = old.pop("calibration", None)
+        calibrated = None if held is None else Calibration.model_validate(held)
+        values = {name: old.pop(name) for name in _FORMER_KEYS if name in old}
+        if calibrated is not None:
+            values |= {"ece": calibrated.ece, "auroc": calibrated.auroc}
+        return {
+            "by_k": {PASS_AT: old.pop("overall"), MAJ_AT: old.pop("majority", {})},
+            "values": values,
+            "reliability": () if calibrated is None else calibrated.bins,
+            **old,
+        }
 
 
-class PassKReport(Record):
-    """Pass@k of one model on one data set; all shares in [0, 1]."""
+class PassKReport(Slice):
+    """One model on one data set."""
 
     model: str
     """Label in tables."""
@@ -107,125 +130,63 @@ class PassKReport(Record):
     """SHA-256 of the problems file."""
     n: int
     ks: tuple[int, ...]
-    problems: int
-    overall: dict[int, Estimate]
-    """By k."""
     levels: dict[int, dict[int, Estimate]]
-    """By level, then by k; empty where the data has no levels."""
-    negative_groups: float
-    """Share of problems without a right answer, among those with a graded one; 0 where nothing was graded."""
-    ungraded: float
-    """Share of completions."""
-    truncated: float
-    """Share of completions."""
-    mean_tokens: float
-    confidence_right: float | None
-    """Mean confidence of right answers; None where there is none."""
-    confidence_wrong: float | None
-    majority: dict[int, Estimate] = {}
-    """maj@k, by k."""
-    calibration: Calibration | None = None
-    """None where nothing was graded."""
+    """Pass@k by level, then by k; empty where the data has no levels."""
     slices: dict[SlicedBy, dict[str, Slice]] = {}
     """By level, subject and source, where the data has more than one of them."""
 
 
-def summarise(
-    label: str, data_digest: str, results: Sequence[ProblemResult], n: int, ks: Sequence[int], seed: int = 0
-) -> PassKReport:
-    """Aggregate graded completions; intervals are 95 % bootstrap intervals over problems.
-
-    A k for which no problem (of a level) has k graded completions has no estimate and is left out of its mapping.
+def read_report(folder: Path) -> PassKReport:
+    """The `passk.json` of an evaluation's folder.
 
     Raises:
-        ValueError: if `results` is empty.
+        LensError: if it is missing, empty, torn, or holds something else.
     """
-    if not results:
-        raise ValueError("results is empty: there is nothing to summarise")
-    completions = [completion for result in results for completion in result.completions]
-    slices = {name: _slices(results, name, ks, seed) for name in SLICED_BY}
-    whole = _slice(results, ks, seed)
-    return PassKReport(
-        model=label,
-        data_digest=data_digest,
-        n=n,
-        ks=tuple(ks),
-        problems=len(results),
-        overall=whole.overall,
-        levels={int(level): part.overall for level, part in slices["level"].items()},
-        negative_groups=_share_negative(results),
-        ungraded=whole.ungraded,
-        truncated=whole.truncated,
-        mean_tokens=whole.mean_tokens,
-        confidence_right=_mean_confidence(completions, "correct"),
-        confidence_wrong=_mean_confidence(completions, "wrong"),
-        majority=whole.majority,
-        calibration=whole.calibration,
-        slices={name: parts for name, parts in slices.items() if len(parts) > 1},
-    )
+    path = folder / PASSK_FILE
+    try:
+        return PassKReport.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise LensError(
+            f"{folder} holds no finished evaluation ({path}: {error.strerror}): run `lens evaluate` with -o {folder}"
+        ) from error
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        said = " ".join([".".join(map(str, first["loc"])), first["msg"]]).strip()
+        raise LensError(
+            f"{folder} holds no evaluation that can be read ({path}: {said}): "
+            f"run the same `lens evaluate` again, which writes it anew"
+        ) from error
 
 
 def read_evaluation(folder: Path) -> tuple[PassKReport, list[ProblemResult]]:
     """What a finished evaluation's folder holds.
 
     Raises:
-        LensError: if it is none.
+        LensError: if it is none, or one of its files is damaged.
     """
-    try:
-        report = PassKReport.model_validate_json((folder / PASSK_FILE).read_text(encoding="utf-8"))
-        return report, read_results(folder / ROLLOUTS_FILE)
-    except OSError as error:
-        raise LensError(
-            f"{folder} holds no finished evaluation ({error.filename}: {error.strerror}): run `lens evaluate` with "
-            f"-o {folder}"
-        ) from error
-    except ValidationError as error:
-        raise LensError(f"{folder} holds no evaluation that can be read: {first_line(error)}") from error
+    return read_report(folder), read_results(folder / ROLLOUTS_FILE)
 
 
 def read_results(path: Path) -> list[ProblemResult]:
-    """The lines of a `rollouts.jsonl`."""
-    with path.open(encoding="utf-8") as file:
-        return [ProblemResult.model_validate_json(line) for line in file]
+    """The lines of a `rollouts.jsonl`.
+
+    Raises:
+        LensError: if it is missing or damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            return [parse_result(line, f"{path}:{number}") for number, line in enumerate(file, start=1)]
+    except OSError as error:
+        raise LensError(f"{path} cannot be read ({error.strerror}): run `lens evaluate` first") from error
 
 
-def _slices(results: Sequence[ProblemResult], name: SlicedBy, ks: Sequence[int], seed: int) -> dict[str, Slice]:
-    """By the value of a field, in its order; problems without a value are in no slice."""
-    values = sorted({getattr(result, name) for result in results} - {None})
-    return {
-        str(value): _slice([result for result in results if getattr(result, name) == value], ks, seed)
-        for value in values
-    }
+def parse_result(line: bytes, place: str) -> ProblemResult:
+    """A line of `rollouts.jsonl`.
 
-
-def _slice(results: Sequence[ProblemResult], ks: Sequence[int], seed: int) -> Slice:
-    completions = [completion for result in results for completion in result.completions]
-    graded = [completion for completion in completions if completion.outcome != "ungraded"]
-    return Slice(
-        problems=len(results),
-        overall=_estimates(results, ks, ProblemResult.pass_at, seed),
-        majority=_estimates(results, ks, ProblemResult.majority_at, seed),
-        ungraded=1 - len(graded) / len(completions),
-        truncated=float(np.mean([completion.truncated for completion in completions])),
-        mean_tokens=float(np.mean([completion.tokens for completion in completions])),
-        calibration=calibration(
-            [completion.confidence for completion in graded], [completion.outcome == "correct" for completion in graded]
-        ),
-    )
-
-
-def _estimates(
-    results: Sequence[ProblemResult], ks: Sequence[int], value: Callable[[ProblemResult, int], float | None], seed: int
-) -> dict[int, Estimate]:
-    values = {k: [each for result in results if (each := value(result, k)) is not None] for k in ks}
-    return {k: mean_over_problems(of, seed) for k, of in values.items() if of}
-
-
-def _share_negative(results: Sequence[ProblemResult]) -> float:
-    graded = [correct for n, correct in (result.counts for result in results) if n > 0]
-    return float(np.mean([correct == 0 for correct in graded])) if graded else 0.0
-
-
-def _mean_confidence(completions: Sequence[Completion], outcome: str) -> float | None:
-    values = [completion.confidence for completion in completions if completion.outcome == outcome]
-    return float(np.mean(values)) if values else None
+    Raises:
+        LensError: naming `place`.
+    """
+    try:
+        return ProblemResult.model_validate_json(line)
+    except ValidationError as error:
+        raise LensError(f"{place} is no result of a problem: delete the file, and evaluate again") from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import json
 import logging
 import os
 import re
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lens_core.errors import LensError
+from lens_core.files import read_json
 from lens_core.progress import Listener, Progress, parse_marked
 from lens_core.stages import COMPARISON_FILE, PASSK_FILE, REPORT_FILE, VIEWER_FILE
 from lens_core.stages.sweep import WORKING_FILES
@@ -49,8 +49,8 @@ class LocalRun:
         """The content of `comparison.json`: Pass@k reports and training summaries; of one evaluation, its report."""
         compared = self.folder / COMPARISON_FILE
         if compared.exists():
-            return dict(json.loads(compared.read_text(encoding="utf-8")))
-        return {"evaluations": [json.loads((self.folder / PASSK_FILE).read_text(encoding="utf-8"))]}
+            return read_json(compared)
+        return {"evaluations": [read_json(self.folder / PASSK_FILE)]}
 
 
 def run_local(launch: Launch, home: Path, on_progress: Listener) -> LocalRun:

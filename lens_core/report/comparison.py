@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lens_core.evaluation.by_problem import Comparison, PairedDifference
+from lens_core.evaluation.by_problem import PairedComparison
+from lens_core.evaluation.paired import PairedDifference
 from lens_core.evaluation.passk import Estimate
+from lens_core.files import write_text
 from lens_core.report import plots
 from lens_core.report.run import draw, environment, percent
 from lens_core.report.study import signed
@@ -13,13 +15,12 @@ from lens_core.report.study import signed
 _SURE = 0.05
 
 
-def render_comparison(found: Comparison, output: Path) -> Path:
+def render_comparison(found: PairedComparison, output: Path) -> Path:
     """Write the report to `output`, and each plot as `plots/NAME.png` beside it."""
     output.parent.mkdir(parents=True, exist_ok=True)
     reports = [found.one, found.other]
     title = f"{found.other.model} against {found.one.model}"
-    rows = {f"Pass@{k}": each for k, each in found.pass_at_k.items()}
-    rows |= {f"maj@{k}": each for k, each in found.majority_at_k.items() if k > 1}
+    rows = found.rows()
     drawn = [
         draw(
             output.parent / "plots",
@@ -48,11 +49,11 @@ def render_comparison(found: Comparison, output: Path) -> Path:
         rows=rows,
         plots=[plot for plot in drawn if plot is not None],
     )
-    output.write_text(page, encoding="utf-8")
+    write_text(output, page)
     return output
 
 
-def answer(found: Comparison) -> str:
+def answer(found: PairedComparison) -> str:
     """The result in a sentence, by Pass@k for the smallest k."""
     if not found.pass_at_k:
         return "Too few answers could be graded: no problem has an estimate in both evaluations."

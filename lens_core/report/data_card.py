@@ -10,6 +10,7 @@ from typing import Any
 
 from lens_core.data.prepare import REMOVED_FILE, TEST_FILE, TRAIN_FILE, VALIDATION_FILE, first_problems
 from lens_core.data.summary import LENGTH_STEP, LONGEST, DataSummary, Part, read_summary
+from lens_core.files import write_text
 from lens_core.report import plots
 from lens_core.report.run import draw, environment
 
@@ -46,7 +47,7 @@ def render_card(folder: Path, title: str) -> Path:
         )
     )
     path = folder / DATA_CARD_FILE
-    path.write_text(page, encoding="utf-8")
+    write_text(path, page)
     return path
 
 

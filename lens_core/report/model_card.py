@@ -8,6 +8,7 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from lens_core.evaluation.metrics import METRICS, METRICS_BY_K
 from lens_core.evaluation.passk import Estimate
 from lens_core.evaluation.records import PassKReport
 
@@ -30,6 +31,8 @@ def model_card(
         metadata=_metadata(registered, report, licence).to_yaml(),
         registered=registered,
         report=report,
+        metrics=METRICS,
+        others_by_k=METRICS_BY_K[1:],
         cell=_cell,
         policy=policy.absolute(),
         weights=weights,

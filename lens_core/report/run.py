@@ -13,8 +13,10 @@ import matplotlib
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from lens_core.evaluation.metrics import METRICS, METRICS_BY_K, MetricByK, in_words
 from lens_core.evaluation.passk import Estimate
 from lens_core.evaluation.records import PassKReport, ProblemResult
+from lens_core.files import write_text
 from lens_core.report import plots
 
 _COMPLETIONS_SHOWN = 3
@@ -60,14 +62,23 @@ def render_report(
             facts=facts,
             evaluations=evaluations,
             ks=evaluations[0].ks,
+            others_by_k=_measured(METRICS_BY_K[1:], evaluations),
+            metrics=[metric for metric in METRICS if metric.column],
             levels=sorted({level for report in evaluations for level in report.levels}),
             plots=[plot for plot in drawn if plot is not None],
             samples=_side_by_side(samples),
             shown=_COMPLETIONS_SHOWN,
         )
     )
-    output.write_text(page, encoding="utf-8")
+    write_text(output, page)
     return output
+
+
+def _measured(metrics: Sequence[MetricByK], evaluations: Sequence[PassKReport]) -> list[MetricByK]:
+    """Those that any evaluation has an estimate of for the last k."""
+    return [
+        metric for metric in metrics if any(report.ks[-1] in report.by_k.get(metric.name, {}) for report in evaluations)
+    ]
 
 
 def environment() -> jinja2.Environment:
@@ -77,6 +88,7 @@ def environment() -> jinja2.Environment:
     )
     pages.filters["percent"] = percent
     pages.filters["interval"] = interval
+    pages.filters["in_words"] = in_words
     return pages
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from lens_core.files import write_text
 from lens_core.report import plots
 from lens_core.report.run import Plot, draw, environment, percent
 
@@ -36,7 +37,7 @@ def render_study(
         methods=list(study["pass_at_k"][next(iter(study["pass_at_k"]))]),
         plots=_plots(study, histories, output.parent / "plots"),
     )
-    output.write_text(page, encoding="utf-8")
+    write_text(output, page)
     return output
 
 

@@ -10,6 +10,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter, StrMethodFormatter
 
+from lens_core.files import write_text
 from lens_core.report import plots
 from lens_core.report.run import Plot, draw, environment
 
@@ -41,7 +42,7 @@ def render_sweep(sweep: Mapping[str, Any], best: str, output: Path) -> Path:
             plots=_plots(sweep, measured, output.parent / "plots"),
         )
     )
-    output.write_text(page, encoding="utf-8")
+    write_text(output, page)
     return output
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from markupsafe import Markup
 
 from lens_core.evaluation.records import Completion, PassKReport, ProblemResult
+from lens_core.files import write_text
 from lens_core.report.run import environment
 
 _DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -38,7 +39,7 @@ def render_viewer(report: PassKReport, results: Sequence[ProblemResult], output:
             digits=_DIGITS,
         )
     )
-    output.write_text(page, encoding="utf-8")
+    write_text(output, page)
     return output
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lens_core.config import RunConfig
 from lens_core.data.summary import DataSummary, read_summary
-from lens_core.evaluation.files import PASSK_FILE, ROLLOUTS_FILE
+from lens_core.evaluation.files import ROLLOUTS_FILE
+from lens_core.files import read_json, write_json
 from lens_core.progress import Listener, Progress, ignore
 from lens_core.stages.evaluation import passk_metrics
 from lens_core.stages.folder import COMPARISON_FILE, PAIRED_FILE, REPORT_FILE, TRAINING_FILE
@@ -17,12 +17,12 @@ from lens_core.stages.tracked import tracked
 from lens_core.tracking import Tracking, end_parent, parent_run
 
 if TYPE_CHECKING:
-    from lens_core.evaluation.by_problem import Comparison
+    from lens_core.evaluation.by_problem import PairedComparison
 
 _SAMPLE_PROBLEMS = 5
 
 
-def compare_evaluations(one: Path, other: Path, output: Path | None = None) -> tuple[Comparison, Path]:
+def compare_evaluations(one: Path, other: Path, output: Path | None = None) -> tuple[PairedComparison, Path]:
     """Write `paired.json` and `report.html` of two evaluations on the same problems; `(comparison, folder)`.
 
     Args:
@@ -41,7 +41,7 @@ def compare_evaluations(one: Path, other: Path, output: Path | None = None) -> t
     folder = Path("comparisons") / f"{found.one.model}-vs-{found.other.model}" if output is None else output
     folder.mkdir(parents=True, exist_ok=True)
     render_comparison(found, folder / REPORT_FILE)
-    (folder / PAIRED_FILE).write_text(found.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_json(folder / PAIRED_FILE, found.model_dump(mode="json"))
     return found, folder
 
 
@@ -55,18 +55,18 @@ def compare(
     on_progress: Listener = ignore,
 ) -> Path:
     """Write `report.html` (with `plots/`) and `comparison.json` from finished evaluations and trainings."""
-    from lens_core.evaluation.records import PassKReport, read_results
+    from lens_core.evaluation.records import read_report, read_results
     from lens_core.report.run import render_report
     from lens_core.training.metrics_file import read_metrics
 
     on_progress(Progress("compare", 0, 1, ""))
     with tracked(tracking, "compare", config) as run:
-        reports = [PassKReport.model_validate_json((path / PASSK_FILE).read_text("utf-8")) for path in evaluations]
+        reports = [read_report(path) for path in evaluations]
         samples = {
             report.model: _spread_samples(read_results(path / ROLLOUTS_FILE))
             for report, path in zip(reports, evaluations, strict=True)
         }
-        summaries = [json.loads((path / TRAINING_FILE).read_text("utf-8")) for path in trainings]
+        summaries = [read_json(path / TRAINING_FILE) for path in trainings]
         histories = {summary["method"]: read_metrics(path) for summary, path in zip(summaries, trainings, strict=True)}
         output.mkdir(parents=True, exist_ok=True)
         render_report(
@@ -79,7 +79,7 @@ def compare(
             output / REPORT_FILE,
         )
         comparison = {"evaluations": [report.model_dump(mode="json") for report in reports], "trainings": summaries}
-        (output / COMPARISON_FILE).write_text(json.dumps(comparison, indent=2) + "\n", encoding="utf-8")
+        write_json(output / COMPARISON_FILE, comparison)
         if run is not None and tracking is not None:
             run.artifact(output)
             parent = parent_run(tracking)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 import time
@@ -15,6 +14,7 @@ from lens_core.data.prepare import TEST_FILE, TRAIN_FILE, in_either_form, read_p
 from lens_core.data.problem import digest as file_digest
 from lens_core.data.summary import SUMMARY_FILE, read_summary
 from lens_core.evaluation.files import PASSK_FILE, ROLLOUTS_FILE, VIEWER_FILE
+from lens_core.files import read_json, write_json, write_text
 from lens_core.progress import Listener, Progress, ignore
 from lens_core.stages.folder import RUN_FILE
 from lens_core.stages.tracked import CONFIG_TAG, tracked
@@ -40,7 +40,7 @@ def pass_rates(
     problems.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(train, (problems / TEST_FILE).with_suffix(train.suffix))
     turned = summary.model_copy(update={"test": summary.train, "test_digest": summary.train_digest})
-    (problems / SUMMARY_FILE).write_text(turned.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_text(problems / SUMMARY_FILE, turned.model_dump_json(indent=2) + "\n")
     return evaluate(config, "pass rates", problems, policy, output, tracking, on_progress)
 
 
@@ -66,7 +66,7 @@ def evaluate(
     """
     from lens_core.evaluation.evaluate import engine_name, evaluate_policy
     from lens_core.evaluation.folder import Design, append, claim, finished, settings_of
-    from lens_core.evaluation.records import summarise
+    from lens_core.evaluation.summary import summarise
     from lens_core.report.viewer import render_viewer
     from lens_core.rollout.fingerprint import identity
 
@@ -94,7 +94,7 @@ def evaluate(
                 on_progress(Progress(stage, len(results), len(problems), said))
         report = summarise(label, sha256, results, evaluation.n, evaluation.ks, evaluation.seed)
         render_viewer(report, results, output / VIEWER_FILE)
-        (output / PASSK_FILE).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        write_json(output / PASSK_FILE, report.model_dump(mode="json"))
         if run is not None:
             local = Path(policy)
             model = use_policy(run, f"{config.name}-{label}", local, made_by(local)) if local.is_dir() else None
@@ -125,7 +125,7 @@ def _interrupted(tracking: Tracking | None, stage: str, config: RunConfig, outpu
 def made_by(policy: Path) -> str | None:
     """Id of the MLflow run that trained `policy`; None where it was trained elsewhere, or not tracked."""
     path = policy / RUN_FILE
-    return (json.loads(path.read_text(encoding="utf-8"))["mlflow_run"] or None) if path.exists() else None
+    return (read_json(path)["mlflow_run"] or None) if path.exists() else None
 
 
 def _traced_answers(results: Sequence[ProblemResult], most: int, seed: int) -> list[AnswerTrace]:
@@ -160,15 +160,9 @@ def view(evaluation: Path) -> Path:
 
 def evaluation_metrics(report: PassKReport) -> dict[str, float]:
     """What an evaluation found, as flat metrics; Pass@k of a level is `level_3/pass_at_4`."""
-    metrics = {
-        **passk_metrics(report.overall),
-        **passk_metrics(report.majority, measure="maj_at"),
-        "mean_tokens": report.mean_tokens,
-        "truncated": report.truncated,
-        "ungraded": report.ungraded,
-    }
-    if report.calibration is not None:
-        metrics["ece"] = report.calibration.ece
+    metrics = {name: value for name, value in report.values.items() if value is not None}
+    for name, estimates in report.by_k.items():
+        metrics |= passk_metrics(estimates, measure=name)
     for level, estimates in report.levels.items():
         metrics |= passk_metrics(estimates, f"level_{level}/")
     return metrics

@@ -5,7 +5,6 @@ Better means that the paired interval of their Pass@k difference, problem by pro
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,8 +13,9 @@ from typing import Any
 from lens_core.config import SHIPPED_BASE, RunConfig
 from lens_core.errors import LensError
 from lens_core.evaluation.by_problem import Counts, Gate, gate
-from lens_core.evaluation.files import PASSK_FILE, ROLLOUTS_FILE
-from lens_core.evaluation.records import PassKReport, read_results
+from lens_core.evaluation.files import ROLLOUTS_FILE
+from lens_core.evaluation.records import PassKReport, read_report, read_results
+from lens_core.files import read_json, write_json, write_text
 from lens_core.progress import Listener, Progress, ignore
 from lens_core.report.model_card import model_card
 from lens_core.stages.evaluation import made_by, passk_metrics
@@ -66,7 +66,7 @@ def register(
     Raises:
         LensError: if a folder is no policy or no evaluation, or champion and candidate cannot be compared.
     """
-    report = _read_report(evaluation)
+    report = read_report(evaluation)
     if not (policy / "config.json").exists():
         raise LensError(f"{policy} holds no policy in Hugging Face format: config.json is missing")
     if licence is None and config.base == SHIPPED_BASE:
@@ -76,7 +76,7 @@ def register(
     with tracked(tracking, f"register {report.model}", config, report.model) as run:
         assert run is not None
         champion = champion_of(run, registered) if against is None else _evaluated(against)
-        passed = None if champion is None else _compare(champion, report, counts, k, config.evaluation.seed, registered)
+        passed = None if champion is None else _compare(champion, report, counts, k, registered)
         trained = origin_of(run, made_by(policy))
         facts = _facts(config, report, passed, trained)
         card = model_card(registered, report, policy, weights, licence, facts)
@@ -91,8 +91,8 @@ def register(
         run.tags({"lens.promoted": str(found["version"] is not None).lower()})
     found["text"] = _verdict(registered, found["version"], passed)
     output.mkdir(parents=True, exist_ok=True)
-    (output / MODEL_CARD_FILE).write_text(card, encoding="utf-8")
-    (output / REGISTRATION_FILE).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    write_text(output / MODEL_CARD_FILE, card)
+    write_json(output / REGISTRATION_FILE, found)
     return found
 
 
@@ -117,8 +117,8 @@ def register_best(
         raise LensError(f"{name} cannot be registered without MLflow: give --tracking-uri, or no name to register")
     output.mkdir(parents=True, exist_ok=True)
     on_progress(Progress("register", 0, 1, ""))
-    trained = {json.loads((policy / TRAINING_FILE).read_text("utf-8"))["method"]: policy for policy in policies}
-    reports = [(_read_report(evaluation), evaluation) for evaluation in evaluations]
+    trained = {read_json(policy / TRAINING_FILE)["method"]: policy for policy in policies}
+    reports = [(read_report(evaluation), evaluation) for evaluation in evaluations]
     graded = [(report, evaluation) for report, evaluation in reports if report.ks[0] in report.overall]
     if not graded:
         raise LensError(f"nothing of {', '.join(trained)} was graded, so that none can be registered")
@@ -137,8 +137,8 @@ def _held_back(name: str, output: Path) -> dict[str, Any]:
     """A pipeline has more to show than a registration, and does not fail for want of one."""
     text = f"not registered, for {name}'s champion was evaluated on other problems: `lens register --against` compares"
     found = {"model": name, "version": None, "gate": None, "text": text}
-    (output / MODEL_CARD_FILE).write_text(f"{text}.\n", encoding="utf-8")
-    (output / REGISTRATION_FILE).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    write_text(output / MODEL_CARD_FILE, f"{text}.\n")
+    write_json(output / REGISTRATION_FILE, found)
     return found
 
 
@@ -165,9 +165,7 @@ def _promote(
     return register_champion(run, registered, model, policy, card, weights, tags)
 
 
-def _compare(
-    champion: Champion, report: PassKReport, counts: Counts, k: int | None, seed: int, registered: str
-) -> Gate:
+def _compare(champion: Champion, report: PassKReport, counts: Counts, k: int | None, registered: str) -> Gate:
     if champion.data_digest != report.data_digest:
         raise LensError(
             f"{registered}'s champion was evaluated on other problems (SHA-256 {champion.data_digest[:12]}, now "
@@ -175,7 +173,7 @@ def _compare(
             "--name"
         )
     try:
-        return gate(champion.counts, counts, report.ks[0] if k is None else k, seed)
+        return gate(champion.counts, counts, report.ks[0] if k is None else k)
     except ValueError as error:
         raise LensError(f"{registered}'s champion and {report.model}: {error}") from error
 
@@ -216,12 +214,5 @@ def _facts(config: RunConfig, report: PassKReport, passed: Gate | None, trained:
 
 
 def _evaluated(evaluation: Path) -> Champion:
-    report = _read_report(evaluation)
+    report = read_report(evaluation)
     return Champion(str(evaluation), report.data_digest, read_counts(evaluation))
-
-
-def _read_report(evaluation: Path) -> PassKReport:
-    path = evaluation / PASSK_FILE
-    if not path.exists():
-        raise LensError(f"{evaluation} holds no finished evaluation: run `lens evaluate POLICY -o {evaluation}` first")
-    return PassKReport.model_validate_json(path.read_text(encoding="utf-8"))

@@ -19,7 +19,8 @@ from lens_core.distributed.tasks import run_tasks
 from lens_core.errors import LensError
 from lens_core.evaluation.by_seed import mean_over_seeds, paired_differences, tokens_to_reach
 from lens_core.evaluation.files import PASSK_FILE
-from lens_core.evaluation.records import PassKReport
+from lens_core.evaluation.records import PassKReport, read_report
+from lens_core.files import write_json
 from lens_core.progress import Listener, Progress, ignore
 from lens_core.report.study import render_study
 from lens_core.stages.evaluation import evaluate
@@ -75,7 +76,7 @@ def study(
         raise LensError(f"every training of the study failed; {next(iter(failed))}: {next(iter(failed.values()))}")
     found = results(config, output)
     found["failed"] = failed
-    (output / STUDY_FILE).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    write_json(output / STUDY_FILE, found)
     render_study(found, _histories(config, output), _facts(config), output / REPORT_FILE)
     if tracking is not None:
         parent = parent_run(tracking)
@@ -99,7 +100,7 @@ def results(config: RunConfig, output: Path) -> dict[str, Any]:
     reference = config.study.reference
     reports = {
         method: {
-            seed: PassKReport.model_validate_json(_evaluation(output, f"{method}-s{seed}").read_text(encoding="utf-8"))
+            seed: read_report(_evaluation(output, f"{method}-s{seed}"))
             for seed in config.study.seeds
             if _evaluated(output, f"{method}-s{seed}")
         }
@@ -189,15 +190,15 @@ def _in_words(method: Method) -> str:
 
 
 def _evaluation(output: Path, name: str) -> Path:
-    return output / "cells" / name / _EVALUATION / PASSK_FILE
+    return output / "cells" / name / _EVALUATION
 
 
 def _evaluated(output: Path, name: str) -> bool:
-    return _evaluation(output, name).exists()
+    return (_evaluation(output, name) / PASSK_FILE).exists()
 
 
 def _describe(output: Path, name: str) -> str:
-    report = PassKReport.model_validate_json(_evaluation(output, name).read_text(encoding="utf-8"))
+    report = read_report(_evaluation(output, name))
     k = report.ks[0]
     return f"Pass@{k} {100 * report.overall[k].estimate:.1f} %" if k in report.overall else "not graded"
 

@@ -6,7 +6,6 @@ a trial gave is written down as it ends, so that a sweep that was stopped goes o
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ from lens_core.data.summary import SUMMARY_FILE
 from lens_core.distributed.trials import TRIALS_FOLDER, TUNE_FOLDER, Trial
 from lens_core.distributed.tune import search
 from lens_core.errors import LensError
+from lens_core.files import read_json, write_json, write_text
 from lens_core.progress import Listener, Progress, ignore
 from lens_core.stages.folder import REPORT_FILE, claim
 from lens_core.stages.preparation import base as base_policy
@@ -74,8 +74,7 @@ def sweep(
 
 def best_over_seeds(output: Path, seeds: Sequence[int]) -> RunConfig:
     """The best configuration of the sweep in `output`, with the method that was swept once for each seed."""
-    found = json.loads((output / SWEEP_FILE).read_text(encoding="utf-8"))
-    return load_config(output / BEST_FILE).over_seeds(found["method"], seeds)
+    return load_config(output / BEST_FILE).over_seeds(read_json(output / SWEEP_FILE)["method"], seeds)
 
 
 def _conclude(config: RunConfig, output: Path, trials: Sequence[Trial], run: StageRun | None) -> dict[str, Any]:
@@ -96,7 +95,7 @@ def _conclude(config: RunConfig, output: Path, trials: Sequence[Trial], run: Sta
         "best": best.id,
         "trials": [asdict(trial) | {"value": None if math.isnan(trial.value) else trial.value} for trial in trials],
     }
-    (output / SWEEP_FILE).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    write_json(output / SWEEP_FILE, found)
     render_sweep(found, (output / BEST_FILE).read_text(encoding="utf-8"), output / REPORT_FILE)
     if run is not None:
         run.metrics({f"best/pass_at_{sweep.k}": best.value})
@@ -110,7 +109,7 @@ def _read_state(output: Path) -> dict[str, Any]:
     """What `trials.json` says of an earlier call."""
     path = output / TRIALS_FILE
     state: dict[str, Any] = {"trials": [], "mlflow_runs": {}, "mlflow_run": None}
-    return state | (json.loads(path.read_text(encoding="utf-8")) if path.exists() else {})
+    return state | (read_json(path) if path.exists() else {})
 
 
 class _Board:
@@ -166,9 +165,7 @@ class _Board:
             "mlflow_runs": self._run_ids,
             "mlflow_run": None if self._run is None else self._run.run_id,
         }
-        partial = self._path.with_suffix(".partial")
-        partial.write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
-        partial.replace(self._path)
+        write_json(self._path, state)
 
     def _done(self) -> int:
         return sum(trial.status != "running" for trial in self.trials.values())
@@ -233,4 +230,4 @@ def _count(config: RunConfig) -> int:
 def _write_best(config: RunConfig, best: Trial, path: Path) -> None:
     chosen = config.with_values(best.values).model_copy(update={"sweep": None})
     head = f"# The best of {config.name}: {100 * best.value:.1f} % on held-out problems with {describe(best.values)}.\n"
-    path.write_text(head + yaml.safe_dump(chosen.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+    write_text(path, head + yaml.safe_dump(chosen.model_dump(mode="json"), sort_keys=False))

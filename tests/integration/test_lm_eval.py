@@ -13,7 +13,8 @@ from datasets import Dataset
 from lens_core.config import SHIPPED_BASE, EvaluationConfig
 from lens_core.data.ladder import LEVELS, ladder
 from lens_core.evaluation.evaluate import evaluate_engine
-from lens_core.evaluation.records import PassKReport, ProblemResult, summarise
+from lens_core.evaluation.records import PassKReport, ProblemResult
+from lens_core.evaluation.summary import summarise
 from lens_core.rollout.engine import TransformersEngine, load_policy
 
 pytestmark = pytest.mark.integration
@@ -132,5 +133,5 @@ def test_majority_is_the_mean_of_the_harness_s_over_all_orders(
     vote = [{"function": "majority_vote"}, {"function": "take_first"}]
     filters = [{"name": f"maj@{k}", "filter": [{"function": "take_first_k", "k": k}, BOXED, *vote]} for k in KS]
     theirs = run(harness, docs, filters, "exact_match")
-    ours = {f"exact_match,maj@{k}": report.majority[k].estimate for k in KS}
+    ours = {f"exact_match,maj@{k}": report.by_k["maj_at"][k].estimate for k in KS}
     assert ours == pytest.approx({name: theirs[name] for name in ours}, abs=1e-9)

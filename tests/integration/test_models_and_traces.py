@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from lens_core.cli.main import app
 from lens_core.config import load_config
 from lens_core.errors import LensError
-from lens_core.evaluation.records import Completion, ProblemResult, summarise
+from lens_core.evaluation.records import Completion, ProblemResult
+from lens_core.evaluation.summary import summarise
 from lens_core.stages.registration import read_counts, register, register_best
 from lens_core.tracking import AnswerTrace, Tracking, log_policy, log_traces, stage_run, use_policy
 

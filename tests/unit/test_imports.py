@@ -42,7 +42,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "tracking": ({"errors", "signals", "config"}, {"mlflow", "psutil", "requests", "tenacity"}),
     "report": (
-        {"data", "evaluation"},
+        {"files", "data", "evaluation"},
         {"numpy", "matplotlib", "jinja2", "markupsafe", "optuna", "huggingface_hub"},
     ),
     "kube": ({"errors", "signals", "config"}, {"kubernetes", "pydantic", "requests", "tenacity", "urllib3", "yaml"}),
@@ -51,10 +51,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         | {"distributed", "tracking", "report", "kube"},
         {"pydantic", "yaml"},
     ),
-    "lens_components": ({"progress", "config", "data", "tracking", "kube", "stages"}, {"kfp"}),
+    "lens_components": ({"progress", "config", "data", "evaluation", "tracking", "kube", "stages"}, {"kfp"}),
     "lens_pipelines": ({"errors", "config", "kube", "lens_components"}, {"kfp"}),
     "kfp": (
-        {"errors", "progress", "tracking", "kube", "stages", "lens_pipelines"},
+        {"errors", "files", "progress", "tracking", "kube", "stages", "lens_pipelines"},
         {"google", "kfp", "kfp_server_api", "tenacity", "urllib3"},
     ),
     "cli": (

@@ -1,12 +1,14 @@
 """Two evaluations of the same problems, by hand."""
 
+import random
 from collections.abc import Sequence
 
 import pytest
 
 from lens_core.errors import LensError
-from lens_core.evaluation.by_problem import compare_results, paired_difference
-from lens_core.evaluation.records import Completion, PassKReport, ProblemResult, summarise
+from lens_core.evaluation.by_problem import compare_results, gate
+from lens_core.evaluation.records import Completion, PassKReport, ProblemResult
+from lens_core.evaluation.summary import summarise
 
 Evaluation = tuple[PassKReport, list[ProblemResult]]
 
@@ -59,18 +61,6 @@ def test_comparison_by_hand() -> None:
     assert found.sign_p == 1.0
 
 
-def test_p_is_that_of_the_exact_sign_flip_test() -> None:
-    # Differences 3, 1, -1: |sum| is 3. Of the 8 sign flips, sums +-5, +-3, +-3, +-1: 6 are as extreme.
-    assert paired_difference([0.0, 0.0, 0.0], [3.0, 1.0, -1.0]).p == pytest.approx(6 / 8)
-
-
-def test_pairing_sees_what_unpaired_intervals_hide() -> None:
-    one = [place / 100 for place in range(100)]
-    found = paired_difference(one, [value + 0.01 + 0.001 * (place % 2) for place, value in enumerate(one)])
-    assert 0.010 < found.difference.low < found.difference.estimate < found.difference.high < 0.011
-    assert found.p < 0.001
-
-
 def test_equal_evaluations_differ_with_no_certainty_and_keep_their_names_apart() -> None:
     found = compare_results(evaluation("m", ["+-", "--"]), evaluation("m", ["+-", "--"]))
     assert (found.pass_at_k[1].p, found.pass_at_k[1].difference.high, found.sign_p, found.ties) == (1.0, 0.0, 1.0, 2)
@@ -82,3 +72,26 @@ def test_different_problems_are_refused() -> None:
         compare_results(evaluation("a", ["+-"]), evaluation("b", ["+-"], data="e"))
     with pytest.raises(LensError, match="share no k"):
         compare_results(evaluation("a", ["+-"], ks=(1,)), evaluation("b", ["+-"], ks=(2,)))
+
+
+def test_comparison_has_every_metric_by_k_once() -> None:
+    found = compare_results(evaluation("a", ["--", "+-"]), evaluation("b", ["+-", "++"]))
+    assert list(found.rows())[:3] == ["Pass@1", "Pass@2", "maj@2"]  # maj@1 is Pass@1
+    assert "maj@1" not in found.rows()
+    # maj@2 of one right answer of two: a tie, 1/2. a: 0 1/2; b: 1/2 1.
+    assert (found.by_k["maj_at"][2].one, found.by_k["maj_at"][2].other) == (0.25, 0.75)
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_gate_and_comparison_say_the_same_of_the_same_evaluations(k: int) -> None:
+    draw = random.Random(0)
+    signs = ["".join(draw.choices("+-?", (4, 5, 1), k=2)) for _ in range(2 * 60)]
+    one, other = evaluation("a", signs[:60]), evaluation("b", signs[60:])
+    difference = compare_results(one, other).pass_at_k[k].difference
+    assert difference.low < difference.estimate < difference.high
+    champion, candidate = ({result.problem: result.counts for result in of} for _, of in (one, other))
+    assert gate(champion, candidate, k).difference == difference
+    # The registry keeps a champion's problems in an order of its own.
+    for _ in range(10):
+        shuffled = dict(draw.sample(list(champion.items()), len(champion)))
+        assert gate(shuffled, candidate, k).difference == difference

@@ -1,5 +1,6 @@
 """Whose an evaluation's folder is, and what a kill leaves of it."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from lens_core.config import EvaluationConfig
 from lens_core.data.problem import Problem
 from lens_core.errors import LensError
-from lens_core.evaluation.folder import Design, append, claim, finished, settings_of
+from lens_core.evaluation.folder import Design, append, claim, differing_settings, finished, settings_of
 from lens_core.evaluation.records import Completion, ProblemResult
 
 PROBLEMS = [Problem(id=name, prompt="P", answer="1", source="s") for name in "abc"]
@@ -90,3 +91,25 @@ def test_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "rollouts.jsonl").mkdir()
     with pytest.raises(LensError, match=r"cannot be written \(Is a directory\)"):
         next(append(tmp_path, iter([[result(PROBLEMS[0])]])))
+
+
+def test_setting_that_an_earlier_release_did_not_know_counts_as_its_default(tmp_path: Path) -> None:
+    written(tmp_path, PROBLEMS[:1])
+    path = tmp_path / "evaluation.json"
+    held = json.loads(path.read_text())
+    del held["settings"]["verifier"], held["settings"]["prompt"]["form"]
+    path.write_text(json.dumps(held))
+    claim(tmp_path, design())
+    assert json.loads(path.read_text())["settings"] == design().settings
+    path.write_text(json.dumps(held))
+    other = {**design().settings, "verifier": "nowhere:grade"}
+    with pytest.raises(LensError, match=r"of other settings \(verifier math\)"):
+        claim(tmp_path, design(settings=other))
+    assert differing_settings(design(settings=held["settings"]), design(settings=other)) == {
+        "verifier": ("math", "nowhere:grade")
+    }
+
+
+def test_settings_of_a_verifier_that_is_not_here_can_be_compared() -> None:
+    one = design(settings={**design().settings, "verifier": "nowhere:grade"})
+    assert differing_settings(one, design()) == {"verifier": ("nowhere:grade", "math")}

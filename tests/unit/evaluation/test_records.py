@@ -8,9 +8,10 @@ from lens_core.evaluation.records import (
     PassKReport,
     ProblemResult,
     read_evaluation,
+    read_report,
     read_results,
-    summarise,
 )
+from lens_core.evaluation.summary import summarise
 
 
 def completion(
@@ -34,40 +35,11 @@ RESULTS = [
 ]
 
 
-def test_summarise_by_hand() -> None:
-    report = summarise("m", "digest", RESULTS, n=2, ks=(1, 2))
-    # a: 1 of 2 right; b: 0 of 1, its ungraded answer counts for nothing.
-    assert report.overall[1].estimate == pytest.approx(0.25)
-    assert (report.overall[2].estimate, report.overall[2].problems) == (1.0, 1)
-    assert report.levels[1][1].estimate == 0.5
-    assert 2 not in report.levels[2]
-    assert (report.negative_groups, report.ungraded, report.truncated) == (0.5, 0.25, 0.25)
-    assert report.mean_tokens == pytest.approx(15)
-    assert report.confidence_right == pytest.approx(0.8)
-    assert report.confidence_wrong == pytest.approx(0.3)
-
-
-def test_summarise_without_levels_or_right_answers() -> None:
-    report = summarise("m", "digest", [result("a", None, completion("wrong"))], n=1, ks=(1,))
-    assert report.levels == {}
-    assert report.confidence_right is None
-
-
 def test_records_round_trip(tmp_path: Path) -> None:
     (tmp_path / "rollouts.jsonl").write_text("".join(r.model_dump_json() + "\n" for r in RESULTS))
     assert read_results(tmp_path / "rollouts.jsonl") == RESULTS
     report = summarise("m", "digest", RESULTS, n=2, ks=(1, 2))
     assert PassKReport.model_validate_json(report.model_dump_json()) == report
-
-
-def test_summarise_of_nothing_says_so() -> None:
-    with pytest.raises(ValueError, match="results is empty"):
-        summarise("m", "digest", [], n=1, ks=(1,))
-
-
-def test_k_without_graded_answers_has_no_estimate() -> None:
-    report = summarise("m", "digest", [result("a", 1, completion("ungraded"))], n=1, ks=(1,))
-    assert (report.overall, report.levels) == ({}, {1: {}})
 
 
 def test_votes_group_equal_answers() -> None:
@@ -78,33 +50,78 @@ def test_votes_group_equal_answers() -> None:
     assert one.votes == (2, (1, 2, 2))
 
 
-def test_majority_by_hand() -> None:
-    report = summarise("m", "d", [result("a", None, *[completion("correct", extracted="1")] * 2,
-                                         completion("wrong", extracted="2"))], n=3, ks=(1, 2, 3))  # fmt: skip
-    # Two of three right: maj@1 2/3; of the pairs one is right, two are ties: 2/3; all three: right.
-    assert [report.majority[k].estimate for k in (1, 2, 3)] == pytest.approx([2 / 3, 2 / 3, 1.0])
-
-
-def test_slices_by_subject_and_source() -> None:
-    right, wrong = completion("correct", 0.9, tokens=10), completion("wrong", 0.6, tokens=20, truncated=True)
-    results = [
-        result("a", None, right, right, subject="Algebra", source="math"),
-        result("b", None, right, wrong, subject="Geometry", source="math"),
-        result("c", None, wrong, wrong, subject="Geometry", source="math"),
-    ]
-    report = summarise("m", "d", results, n=2, ks=(1, 2))
-    assert report.slices.keys() == {"subject"}  # one source is no slice, and there are no levels
-    geometry = report.slices["subject"]["Geometry"]
-    assert (geometry.problems, geometry.overall[1].estimate, geometry.overall[2].estimate) == (2, 0.25, 0.5)
-    assert (geometry.mean_tokens, geometry.truncated, geometry.ungraded) == (17.5, 0.75, 0.0)
-    assert geometry.calibration is not None
-    # Bin (0.5, 0.6]: 3 of 4 answers, none right, |0 - 0.6|; bin (0.8, 0.9]: 1 of 4, right, |1 - 0.9|.
-    assert geometry.calibration.ece == pytest.approx(0.75 * 0.6 + 0.25 * 0.1)
-
-
 def test_folder_without_an_evaluation_is_named(tmp_path: Path) -> None:
     with pytest.raises(LensError, match="holds no finished evaluation"):
         read_evaluation(tmp_path)
     (tmp_path / "passk.json").write_text("{}")
     with pytest.raises(LensError, match="holds no evaluation that can be read"):
         read_evaluation(tmp_path)
+
+
+OLD = """{"model": "m", "data_digest": "d", "n": 2, "ks": [1, 2], "problems": 3,
+"overall": {"1": {"estimate": 0.5, "low": 0.25, "high": 0.75, "problems": 3}},
+"majority": {"1": {"estimate": 0.5, "low": 0.2, "high": 0.8, "problems": 3}},
+"levels": {"4": {"1": {"estimate": 0.5, "low": 0.25, "high": 0.75, "problems": 3}}},
+"negative_groups": 0.1, "ungraded": 0.2, "truncated": 0.3, "mean_tokens": 12.5,
+"confidence_right": 0.9, "confidence_wrong": null,
+"calibration": {"ece": 0.07, "auroc": 0.8,
+    "bins": [{"low": 0.8, "high": 0.9, "answers": 6, "confidence": 0.85, "right": 0.5}]},
+"slices": {"source": {"a": {"problems": 1, "overall": {}, "majority": {}, "ungraded": 1.0, "truncated": 0.0,
+    "mean_tokens": 3.0, "calibration": null}}}}"""
+
+
+def test_summary_with_a_key_for_each_metric_is_read(tmp_path: Path) -> None:
+    (tmp_path / "passk.json").write_text(OLD)
+    report = read_report(tmp_path)
+    assert (report.overall[1].estimate, report.by_k["maj_at"][1].low, report.levels[4][1].high) == (0.5, 0.2, 0.75)
+    assert report.values == {"negative_groups": 0.1, "ungraded": 0.2, "truncated": 0.3, "mean_tokens": 12.5} | {
+        "confidence_right": 0.9, "confidence_wrong": None, "ece": 0.07, "auroc": 0.8
+    }  # fmt: skip
+    assert [row.answers for row in report.reliability] == [6]
+    part = report.slices["source"]["a"]
+    assert (part.overall, part.values["ungraded"], part.reliability) == ({}, 1.0, ())
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "EOF while parsing"),
+        (OLD.encode()[:300], "EOF while parsing"),
+        (b"\xff\xfe", "passk.json"),
+        (b"[1, 2]", "should be an object"),
+        (b"{}", "Field required"),
+        (b'{"evaluations": [], "trainings": []}', "Field required"),
+        (b'{"overall": 1, "calibration": 2}', "should be an object"),
+    ],
+)
+def test_damaged_summary_is_one_line_with_the_file_and_the_remedy(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "passk.json").write_bytes(content)
+    with pytest.raises(LensError, match="holds no evaluation that can be read") as raised:
+        read_report(tmp_path)
+    message = str(raised.value)
+    assert f"{tmp_path / 'passk.json'}" in message
+    assert said in message
+    assert "run the same `lens evaluate` again" in message
+    assert "\n" not in message
+    assert len(message) < 500
+
+
+def test_missing_summary_is_one_line_with_the_file_and_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(LensError) as raised:
+        read_report(tmp_path)
+    assert str(raised.value) == (
+        f"{tmp_path} holds no finished evaluation ({tmp_path / 'passk.json'}: No such file or directory): "
+        f"run `lens evaluate` with -o {tmp_path}"
+    )
+    (tmp_path / "passk.json").mkdir()
+    with pytest.raises(LensError, match="Is a directory"):
+        read_report(tmp_path)
+
+
+def test_broken_line_of_results_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "rollouts.jsonl"
+    with pytest.raises(LensError, match=r"rollouts.jsonl cannot be read \(No such file"):
+        read_results(path)
+    path.write_text(RESULTS[0].model_dump_json() + "\n" + RESULTS[1].model_dump_json()[:40])
+    with pytest.raises(LensError, match=r"rollouts.jsonl:2 is no result of a problem: delete the file"):
+        read_results(path)

@@ -14,14 +14,16 @@ REPORT = PassKReport(
     n=8,
     ks=(1, 4),
     problems=50,
-    overall={1: Estimate(0.47, 0.42, 0.52, 50), 4: Estimate(0.66, 0.6, 0.71, 50)},
+    by_k={"pass_at": {1: Estimate(0.47, 0.42, 0.52, 50), 4: Estimate(0.66, 0.6, 0.71, 50)}},
     levels={3: {1: Estimate(0.25, 0.1, 0.4, 10)}},
-    negative_groups=0.2,
-    ungraded=0.015,
-    truncated=0.0,
-    mean_tokens=12.0,
-    confidence_right=0.9,
-    confidence_wrong=0.8,
+    values={
+        "negative_groups": 0.2,
+        "ungraded": 0.015,
+        "truncated": 0.0,
+        "mean_tokens": 12.0,
+        "confidence_right": 0.9,
+        "confidence_wrong": 0.8,
+    },
 )
 FACTS = {"base": "org/base", "config": "demo", "method": "lens (alpha 0.25)", "data": "ladder", "gain": "+2 points."}
 
@@ -36,7 +38,8 @@ def test_card_says_data_method_licence_and_pass_at_k_with_intervals() -> None:
     assert f"| Test data | 50 problems, SHA-256 `{'d' * 64}` |" in text
     assert "| Licence | mit |" in text
     assert "| all | 47.0 [42.0, 52.0] | 66.0 [60.0, 71.0] |\n| level 3 | 25.0 [10.0, 40.0] | not graded |\n" in text
-    assert "1.5 % of the answers could not be graded" in text
+    assert "| Ungraded | 1.5 % |\n" in text
+    assert "| Tokens | 12.0 |\n" in text
 
 
 def test_card_tells_how_to_load_what_is_where() -> None:

@@ -18,14 +18,16 @@ def report(model: str, low: float, high: float, levels: bool = True) -> PassKRep
         n=4,
         ks=(1, 2),
         problems=10,
-        overall={1: estimate, 2: estimate},
+        by_k={"pass_at": {1: estimate, 2: estimate}},
         levels={1: {1: estimate}, 2: {1: estimate}} if levels else {},
-        negative_groups=0.3,
-        ungraded=0.0,
-        truncated=0.1,
-        mean_tokens=20.0,
-        confidence_right=0.8,
-        confidence_wrong=None,
+        values={
+            "negative_groups": 0.3,
+            "ungraded": 0.0,
+            "truncated": 0.1,
+            "mean_tokens": 20.0,
+            "confidence_right": 0.8,
+            "confidence_wrong": None,
+        },
     )
 
 
@@ -107,7 +109,7 @@ def test_any_label_gets_a_colour(tmp_path: Path, label: str) -> None:
 
 
 def ungraded(model: str) -> PassKReport:
-    return report(model, 0.1, 0.2).model_copy(update={"overall": {}, "levels": {1: {}, 2: {}}})
+    return report(model, 0.1, 0.2).model_copy(update={"by_k": {"pass_at": {}}, "levels": {1: {}, 2: {}}})
 
 
 def test_report_says_where_ungraded_answers_leave_no_estimate(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from lens_core.evaluation.records import Completion, ProblemResult, summarise
+from lens_core.evaluation.records import Completion, ProblemResult
+from lens_core.evaluation.summary import summarise
 from lens_core.report.viewer import _DIGITS, render_viewer
 
 
