@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from lens_core.tracking import EXPERIMENT
-from tests.e2e.conftest import REDUCED, Lens, command
+from tests.helpers.cli import REDUCED, Lens, command
 
 pytestmark = pytest.mark.e2e
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import REDUCED, Lens
+from tests.helpers.cli import REDUCED, Lens
 
 pytestmark = pytest.mark.e2e
 

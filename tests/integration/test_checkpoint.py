@@ -15,7 +15,8 @@ from transformers import PrinterCallback, TrainerCallback
 from lens_core.errors import LensError
 from lens_core.training.checkpoint import STATE_FILE, last_checkpoint, read_state
 from lens_core.training.trainer import LensTrainer
-from tests.integration.test_trainer import build, checksum_reward
+from tests.helpers.curves import without_clock
+from tests.helpers.trainers import build, checksum_reward
 
 pytestmark = pytest.mark.integration
 
@@ -40,11 +41,8 @@ def trainer(folder: Path, callbacks: Any = (), **kwargs: Any) -> LensTrainer:
 
 
 def curve(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What was logged, but for the clock."""
-    clock = ("step_time", "train_runtime", "train_samples_per_second", "train_steps_per_second")
-    return [
-        {key: value for key, value in entry.items() if key not in clock} for entry in history if "grad_norm" in entry
-    ]
+    """What was logged of the steps, but for the clock."""
+    return without_clock(entry for entry in history if "grad_norm" in entry)
 
 
 @pytest.mark.parametrize("stop", [1, 3, 4])

@@ -12,7 +12,7 @@ from lens_core.config import RunConfig, load_config
 from lens_core.data.prepare import read_problems
 from lens_core.data.summary import read_summary
 from lens_core.errors import LensError
-from tests.fakes import save_tiny_policy
+from tests.helpers.fakes import save_tiny_policy
 
 pytestmark = pytest.mark.integration
 

@@ -14,8 +14,8 @@ from lens_core.data.problem import Problem, write_problems
 from lens_core.errors import LensError
 from lens_core.evaluation.records import read_evaluation, read_results
 from lens_core.progress import Progress, parse_marked
-from tests.fakes import save_tiny_policy
-from tests.integration.evaluation_life import configuration
+from tests.helpers.evaluation_life import configuration
+from tests.helpers.fakes import save_tiny_policy
 
 pytestmark = pytest.mark.integration
 
@@ -43,7 +43,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, policy: Path, problems: Path
 
 def kill_after(done: int, policy: Path, problems: Path, output: Path) -> int:
     """Start an evaluation in another process, and kill -9 it once it has told of `done` problems; its exit code."""
-    script = ROOT / "tests/integration/evaluation_life.py"
+    script = ROOT / "tests/helpers/evaluation_life.py"
     command = [sys.executable, str(script), str(policy), str(problems), str(output)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:

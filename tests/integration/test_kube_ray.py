@@ -4,14 +4,13 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +32,10 @@ from lens_core.kube.settings import ClusterConfig
 from lens_core.kube.status import Phase
 from lens_core.tracking import EXPERIMENT
 from lens_core.training.metrics_file import read_metrics
-from tests.fakes import save_tiny_policy
-from tests.integration.kube_server import KubeServer
-from tests.integration.mini_operator import MiniOperator
+from tests.helpers.fakes import save_tiny_policy
+from tests.helpers.kube_server import KubeServer
+from tests.helpers.mini_operator import MiniOperator
+from tests.helpers.ports import free_port
 
 pytestmark = pytest.mark.integration
 
@@ -46,7 +46,7 @@ TOKEN = "a-token-of-this-test"
 @pytest.fixture(scope="module")
 def dashboard() -> Iterator[str]:
     """Address of a Ray cluster with token authentication, on ports of its own and in a process of its own."""
-    port, dashboard_port, agent_port, metrics_port = _free_ports(4)
+    port, dashboard_port, agent_port, metrics_port = (free_port() for _ in range(4))
     folder = tempfile.mkdtemp(prefix="ray-")  # short, for the paths of sockets are limited
     command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=2",
                f"--port={port}", f"--dashboard-port={dashboard_port}", f"--dashboard-agent-listen-port={agent_port}",
@@ -61,14 +61,6 @@ def dashboard() -> Iterator[str]:
             ray.terminate()
             ray.wait(timeout=30)
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _free_ports(number: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 def _wait_for_ray(url: str, process: subprocess.Popen[bytes]) -> None:

@@ -3,7 +3,6 @@
 import os
 import pwd
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from moto.server import ThreadedMotoServer
 
 from lens_core.errors import LensError
 from lens_core.tracking import Tracking, log_policy, register_champion, stage_run, tracking_for, whole_run
+from tests.helpers.ports import free_port
 
 pytestmark = pytest.mark.integration
 
@@ -35,12 +35,6 @@ class Team:
 
     uri: str
     s3: Any
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

@@ -12,27 +12,14 @@ from mlflow import MlflowClient
 from lens_components.image import IMAGE
 from lens_components.register.component import register
 from lens_core import stages
-from lens_core.config import RunConfig, load_config
+from lens_core.config import load_config
 from lens_core.errors import LensError
-from lens_core.kfp.launch import LocalRun, run_local
-from lens_core.progress import ignore
-from lens_core.tracking import EXPERIMENT
-from tests.fakes import save_tiny_policy
-from tests.integration.test_models_and_traces import evaluation_in, policy_in
-from tests.integration.test_sweep import design
+from tests.helpers.fakes import save_tiny_policy
+from tests.helpers.pipelines import run, tracked
+from tests.helpers.results import evaluation_in, policy_in
+from tests.helpers.sweeps import design
 
 pytestmark = pytest.mark.integration
-
-
-def run(pipeline: str, config: RunConfig, folder: Path) -> LocalRun:
-    return run_local(config, folder / "home", f"sqlite:///{folder}/mlflow.db", ignore, pipeline)
-
-
-def tracked(folder: Path) -> dict[str, str]:
-    """Name -> status of the runs in MLflow."""
-    client = MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    return {each.info.run_name: each.info.status for each in client.search_runs([experiment.experiment_id])}
 
 
 def test_evaluation_pipeline_measures_the_policy_that_the_configuration_names(tmp_path: Path) -> None:

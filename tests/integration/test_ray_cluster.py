@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,8 +15,9 @@ import tenacity
 
 from lens_core import stages
 from lens_core.config import load_config
-from tests.fakes import save_tiny_policy
-from tests.integration.test_ray_train import assert_same_training
+from tests.helpers.fakes import save_tiny_policy
+from tests.helpers.ports import free_port
+from tests.helpers.ray_training import assert_same_training
 
 pytestmark = pytest.mark.integration
 
@@ -40,12 +40,6 @@ class Cluster:
     jobs: str
     environment: dict[str, str]
     """With the token."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

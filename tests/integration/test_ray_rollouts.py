@@ -19,9 +19,10 @@ from lens_core.distributed.validation import Validation
 from lens_core.errors import LensError
 from lens_core.rollout.engine import SamplingConfig, TransformersEngine, load_policy
 from lens_core.training.run import train_policy
-from tests.fakes import save_tiny_policy, tiny_policy
-from tests.integration.test_ray_train import assert_same_training, config, curve, dying, on_ray, training
-from tests.integration.test_vllm import save_policy
+from tests.helpers.curves import curve
+from tests.helpers.fakes import save_tiny_policy, tiny_policy
+from tests.helpers.ray_training import assert_same_training, config, dying, on_ray, training
+from tests.helpers.vllm_policy import save_vllm_policy
 
 pytestmark = pytest.mark.integration
 
@@ -115,7 +116,7 @@ def test_killed_trainer_goes_on_with_what_was_drawn_ahead(ahead: Path, base: Pat
 
 
 def test_vllm_on_a_cpu_draws_for_a_trainer(tmp_path: Path) -> None:
-    base = save_policy(tmp_path / "base", seed=0)  # vLLM knows no heads as small as those of the tiny policy
+    base = save_vllm_policy(tmp_path / "base", seed=0)  # vLLM knows no heads as small as those of the tiny policy
     output = on_ray(
         config(rollouts(workers=1, engine="vllm"), "steps=3", "learning_rate=1e-2"),
         base,

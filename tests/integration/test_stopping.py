@@ -16,7 +16,8 @@ from lens_core.distributed.count import Workers
 from lens_core.errors import StoppedError
 from lens_core.progress import Progress
 from lens_core.training.metrics_file import read_metrics
-from tests.fakes import save_tiny_policy
+from tests.helpers.curves import curve
+from tests.helpers.fakes import save_tiny_policy
 
 pytestmark = pytest.mark.integration
 
@@ -50,11 +51,6 @@ def train(
             os.kill(os.getpid(), signal.SIGTERM)
 
     return stages.train(settings, "m", data, base, output, on_progress=listen, resume=True, workers=workers)
-
-
-def curve(output: Path) -> list[dict[str, float]]:
-    clock = ("elapsed_s", "step_time")
-    return [{key: value for key, value in step.items() if key not in clock} for step in read_metrics(output)]
 
 
 def test_stopped_training_goes_on_where_it_was(data: Path, base: Path, tmp_path: Path) -> None:

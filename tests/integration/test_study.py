@@ -14,7 +14,7 @@ from lens_core.errors import LensError
 from lens_core.progress import Progress
 from lens_core.stages.study import study
 from lens_core.tracking import EXPERIMENT, Tracking
-from tests.fakes import save_tiny_policy
+from tests.helpers.fakes import save_tiny_policy
 
 pytestmark = pytest.mark.integration
 
@@ -47,7 +47,7 @@ def design(base: Path, methods: str) -> RunConfig:
 
 
 def test_study_goes_on_where_it_was_stopped_and_keeps_failures_apart(base: Path, tmp_path: Path) -> None:
-    config = design(base, "{grpo: {objective: nsr}, bad: {objective: 'tests.fakes:failing_objective'}}")
+    config = design(base, "{grpo: {objective: nsr}, bad: {objective: 'tests.helpers.fakes:failing_objective'}}")
     tracking = Tracking(f"sqlite:///{tmp_path}/mlflow.db", "study")
     seen: list[Progress] = []
     found = study(config, tmp_path / "study", tracking, seen.append)
@@ -83,7 +83,7 @@ def test_study_goes_on_where_it_was_stopped_and_keeps_failures_apart(base: Path,
 
 
 def test_study_in_which_everything_fails_says_the_first_cause(base: Path, tmp_path: Path) -> None:
-    config = design(base, "{grpo: {objective: 'tests.fakes:failing_objective'}}")
+    config = design(base, "{grpo: {objective: 'tests.helpers.fakes:failing_objective'}}")
     with pytest.raises(LensError, match=r"every training of the study failed; grpo-s\d: .*knows two groups"):
         study(config, tmp_path / "study")
 

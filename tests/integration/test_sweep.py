@@ -14,18 +14,18 @@ import pytest
 import ray
 from mlflow import MlflowClient
 
-from lens_core.config import RunConfig, load_config
+from lens_core.config import load_config
 from lens_core.errors import LensError
 from lens_core.progress import Progress
 from lens_core.stages.sweep import sweep
 from lens_core.tracking import EXPERIMENT, Tracking
 from lens_core.training.metrics_file import read_metrics
-from tests.fakes import save_tiny_policy
+from tests.helpers.fakes import save_tiny_policy
+from tests.helpers.sweeps import design
 
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[2]
-SPACE = "{train.learning_rate: {choice: [1.0e-3, 1.0e-4]}, methods.m.positive_weight: {choice: [0.0, 0.5]}}"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,27 +38,6 @@ def cluster() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_policy(tmp_path_factory.mktemp("base"))
-
-
-def design(base: Path, *overrides: str, space: str = SPACE) -> RunConfig:
-    train = ["steps=4", "prompts_per_step=2", "group_size=4", "max_new_tokens=8", "warmup_steps=0", "max_tokens=null"]
-    others = [
-        f"base={base}",
-        "data.train.per_level=4",
-        "data.test.per_level=2",
-        "data.validation=4",
-        "evaluation.n=2",
-        "evaluation.ks=[1,2]",
-        "evaluation.max_new_tokens=8",
-        "methods={m: {objective: nsr}}",
-        "sweep.method=m",
-        f"sweep.space={space}",
-        "sweep.search=grid",
-        "sweep.scheduler=none",
-        "sweep.validate_every=2",
-        *overrides,
-    ]
-    return load_config("ladder-sweep", [*(f"train.{each}" for each in train), *others])
 
 
 def trial_runs(tracking: Tracking) -> list[Any]:
@@ -113,7 +92,7 @@ def test_grid_goes_through_all_combinations_and_leaves_a_configuration_to_train(
 
 
 def test_failing_trials_are_recorded_and_the_others_go_on(base: Path, tmp_path: Path) -> None:
-    space = "{methods.m.objective: {choice: [dr_grpo, 'tests.fakes:failing_objective']}}"
+    space = "{methods.m.objective: {choice: [dr_grpo, 'tests.helpers.fakes:failing_objective']}}"
     tracking = Tracking(f"sqlite:///{tmp_path}/mlflow.db", "sweep")
     config = design(base, "train.prompts_per_step=3", "methods={m: {objective: dr_grpo}}", space=space)
     found = sweep(config, tmp_path / "sweep", tracking)
@@ -125,7 +104,7 @@ def test_failing_trials_are_recorded_and_the_others_go_on(base: Path, tmp_path: 
 
 
 def test_sweep_in_which_everything_fails_says_the_first_cause(base: Path, tmp_path: Path) -> None:
-    space = "{methods.m.objective: {choice: ['tests.fakes:failing_objective']}}"
+    space = "{methods.m.objective: {choice: ['tests.helpers.fakes:failing_objective']}}"
     config = design(base, "train.prompts_per_step=3", "methods={m: {objective: dr_grpo}}", space=space)
     with pytest.raises(LensError, match=r"every trial of the sweep failed, the first with: .*knows two groups"):
         sweep(config, tmp_path / "sweep")
@@ -171,7 +150,7 @@ KILLED = """
 import sys
 from pathlib import Path
 from lens_core.stages.sweep import sweep
-from tests.integration.test_sweep import design
+from tests.helpers.sweeps import design
 sweep(design(Path(sys.argv[1]), "sweep.concurrent=1"), Path(sys.argv[2]))
 """
 

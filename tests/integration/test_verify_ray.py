@@ -1,6 +1,6 @@
 import pytest
 
-from tests.unit.verify.misleading import MISLEADING, outcomes
+from tests.helpers.misleading import MISLEADING, outcomes
 
 pytestmark = pytest.mark.integration
 

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,8 @@ from typing import Any
 import pytest
 import requests
 from playwright.sync_api import Browser, ConsoleMessage, Page, Route, expect, sync_playwright
+
+from tests.helpers.ports import free_port
 
 DESKTOP, PHONE = 1280, 390
 """Widths in CSS pixels."""
@@ -98,9 +99,7 @@ def overflow(page: Page) -> dict[str, int]:
 @contextmanager
 def mlflow_ui(home: Path) -> Iterator[str]:
     """Address of what `lens ui` serves of a home folder."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "lens_core.cli", "ui", "--home", str(home), "--port", str(port)]
     with tempfile.TemporaryFile("w+") as log:
