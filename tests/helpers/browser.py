@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
 import requests
 from playwright.sync_api import Browser, ConsoleMessage, Page, Route, expect, sync_playwright
 
 from tests.helpers.ports import free_port
+from tests.helpers.prerequisites import missing
 
 DESKTOP, PHONE = 1280, 390
 """Widths in CSS pixels."""
@@ -39,9 +39,7 @@ def chromium() -> Iterator[Browser]:
     """Debian's package; Playwright's own builds are not needed."""
     program = shutil.which("chromium")
     if program is None:
-        if "CI" in os.environ:
-            pytest.fail("Chromium is missing: apt-get install chromium")
-        pytest.skip("needs Chromium: apt-get install chromium")
+        missing("Chromium", "apt-get install chromium")
     with sync_playwright() as playwright:
         sandbox = ["--no-sandbox"] if os.getuid() == 0 else []  # it refuses to run as root otherwise
         browser = playwright.chromium.launch(executable_path=program, args=sandbox)

@@ -1,7 +1,6 @@
 """VllmEngine with vLLM itself, against transformers with the same weights."""
 
 import importlib.util
-import os
 import random
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from lens_core.rollout.decode import Sampled
 from lens_core.rollout.engine import SamplingConfig, load_policy, sample_rollouts
 from lens_core.rollout.vllm_engine import VllmEngine
 from lens_core.training.ladder_base import character_tokenizer
+from tests.helpers.prerequisites import missing
 from tests.helpers.vllm_policy import ENDS, save_vllm_policy
 
 pytestmark = pytest.mark.integration
@@ -35,9 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def engine(folder: Path) -> Iterator[VllmEngine]:
     if importlib.util.find_spec("vllm") is None:
-        if "CI" in os.environ:
-            pytest.fail("vLLM is missing: `make vllm` installs it")
-        pytest.skip("needs vLLM: `make vllm` installs it")
+        missing("vLLM", "make vllm")
     importlib.import_module("vllm.entrypoints.llm")
     importlib.import_module("flask")  # MLflow's server loads it; its proxies raise outside of a request
     before = global_state()
