@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-# Two processes; tests that share a cluster or a server stay in one, and the order is that of tests/conftest.py.
-PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+# Two processes; tests/helpers/scheduling.py says which tests stay in one.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2
 
 .PHONY: demo test test-unit test-long lint format setup vllm lm-eval docs ui images check-images clean
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from tests.helpers.prerequisites import missing
+from tests.helpers.scheduling import InGroups, turn
 
 settings.register_profile("lens", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("lens")
@@ -28,9 +29,6 @@ for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "LENS_HOME", "LENS_IMAGE", 
     os.environ.pop(name, None)
 
 _TESTS = Path(__file__).parent
-_ORDER = ("unit", "integration", "e2e", "kube")
-_LONGEST: tuple[str, ...] = ()
-"""Groups that take minutes, which begin before others of their kind, so that they do not run alone in the end."""
 _LEFT_OUT = pytest.StashKey[Counter[str]]()
 
 
@@ -42,28 +40,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_LEFT_OUT] = Counter()
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What is fast and fails often comes first; what shares a folder's or a module's fixtures stays in one process.
-
-    Tests that write to a cluster run when asked for, `-m kube`, and not because KUBECONFIG happens to be set.
-    """
+    """Tests that write to a cluster run when asked for, `-m kube`, and not because KUBECONFIG happens to be set."""
     if "kube" not in config.option.markexpr:
         for_a_cluster = [each for each in items if each.get_closest_marker("kube") is not None]
         config.hook.pytest_deselected(items=for_a_cluster)
         items[:] = [each for each in items if each not in for_a_cluster]
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            kind, *_ = item.path.relative_to(_TESTS).parts
-            item.add_marker(pytest.mark.xdist_group(item.path.parent.name if kind == "unit" else item.path.stem))
-    items.sort(key=_turn)
+    items.sort(key=lambda item: turn(item.nodeid))
 
 
-def _turn(item: pytest.Item) -> tuple[int, int]:
-    kind, *_ = item.path.relative_to(_TESTS).parts
-    mark = item.get_closest_marker("xdist_group")
-    group = "" if mark is None else mark.args[0]
-    return _ORDER.index(kind), _LONGEST.index(group) if group in _LONGEST else len(_LONGEST)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> InGroups:
+    return InGroups(config, log)
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:

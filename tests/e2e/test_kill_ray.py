@@ -16,7 +16,7 @@ from lens_core.training.metrics_file import read_metrics
 from tests.helpers.fakes import save_tiny_policy
 from tests.helpers.ray_training import assert_same_training
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 SETTINGS = [
     "train.steps=60",

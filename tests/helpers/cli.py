@@ -5,6 +5,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from lens_core.tracking import EXPERIMENT
+
 Lens = Callable[..., "subprocess.CompletedProcess[str]"]
 REDUCED = (
     "train.steps=2",
@@ -22,3 +27,9 @@ REDUCED = (
 def command(*arguments: str, overrides: tuple[str, ...] = ()) -> list[str]:
     options = [part for override in overrides for part in ("--set", override)]
     return [str(Path(sys.executable).with_name("lens")), *arguments, *options]
+
+
+def tracked(home: Path) -> list[Run]:
+    """The runs in the store of a home folder."""
+    client = MlflowClient(tracking_uri=f"sqlite:///{home / 'mlflow.db'}")
+    return list(client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id]))

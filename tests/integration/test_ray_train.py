@@ -1,58 +1,47 @@
 """Ray Train: the same training on any number of workers, and after the death of one of them."""
 
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-import ray
 
+from lens_core.config import EvaluationConfig
+from lens_core.data.ladder import ladder
 from lens_core.distributed.count import Workers
+from lens_core.distributed.train import OnRay, train_with_ray
+from lens_core.distributed.validation import Validation
 from lens_core.errors import LensError
-from lens_core.training.run import train_policy
-from tests.helpers.fakes import save_tiny_policy
 from tests.helpers.ray_training import assert_same_training, config, dying, on_ray, training
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("ray_here")]
 
 TWO = Workers(2, 2)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-        ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-        yield
-        ray.shutdown()
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_policy(tmp_path_factory.mktemp("base"))
-
-
-@pytest.fixture(scope="module")
-def alone(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The training in this process."""
-    output = tmp_path_factory.mktemp("alone")
-    return train_policy(training(config(), base, output))
-
-
-@pytest.mark.parametrize("workers", [1, 2, 4])  # 12 answers in groups of 4: of 2 and 4 workers, some share a group
-def test_any_number_of_workers_trains_the_same(workers: int, base: Path, alone: Path, tmp_path: Path) -> None:
+def test_workers_that_share_groups_train_what_a_process_alone_does(base: Path, alone: Path, tmp_path: Path) -> None:
+    # 12 answers in groups of 4, on 4 workers of 3. A single worker trains in test_ray_cluster.py.
     steps: list[int] = []
-    output = on_ray(config(), base, tmp_path / "run", Workers(workers, workers), lambda step, _: steps.append(step))
+    output = on_ray(config(), base, tmp_path / "run", Workers(4, 4), lambda step, _: steps.append(step))
     assert_same_training(output, alone, 1e-4)
     assert steps == [1, 2, 3, 4]
 
 
-def test_elastic_training_takes_the_workers_that_there_is_room_for(base: Path, alone: Path, tmp_path: Path) -> None:
+def test_elastic_training_takes_the_workers_there_is_room_for_and_is_validated_as_it_goes_on(
+    base: Path, alone: Path, tmp_path: Path
+) -> None:
     seen: list[int] = []
-    output = on_ray(config(), base, tmp_path / "run", Workers(1, 3), lambda *_: seen.append(len(worker_pids())))
+    found: dict[int, dict[str, float]] = {}
+    validation = Validation(ladder(2, seed=9), EvaluationConfig(n=4, ks=(1, 4), max_new_tokens=8))
+    tried = OnRay(Workers(1, 3), validation, lambda step, metrics: found.update({step: metrics}))
+    output = tmp_path / "run"
+    output.mkdir()
+    spec = training(config("keep_checkpoints=4"), base, output)
+    train_with_ray(spec, lambda *_: seen.append(len(worker_pids())), tried)
     assert seen[0] == 3
     assert_same_training(output, alone, 1e-4)
+    assert sorted(found) == [1, 2, 3, 4]
+    assert all(0 <= value <= 1 for metrics in found.values() for value in metrics.values())
+    assert set(found[1]) == {"validation/pass_at_1", "validation/pass_at_4"}
 
 
 def test_death_of_a_worker_costs_what_was_not_saved(base: Path, alone: Path, tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from lens_core.errors import LensError
 from lens_core.progress import Progress
 from lens_core.rollout.engine import load_policy
 from lens_core.training.metrics_file import read_metrics
-from tests.helpers.fakes import save_tiny_policy
 
 pytestmark = pytest.mark.integration
 
@@ -40,11 +39,6 @@ SMALL = [
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return stages.prepare(small(), tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_policy(tmp_path_factory.mktemp("base"))
 
 
 def small(*overrides: str) -> RunConfig:

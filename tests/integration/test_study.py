@@ -1,12 +1,9 @@
 """A study on real Ray: resumed where it was stopped, failures kept apart, and what it says."""
 
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import ray
 from mlflow import MlflowClient
 
 from lens_core.config import RunConfig, load_config
@@ -14,21 +11,8 @@ from lens_core.errors import LensError
 from lens_core.progress import Progress
 from lens_core.stages.study import study
 from lens_core.tracking import EXPERIMENT, Tracking
-from tests.helpers.fakes import save_tiny_policy
 
-pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    yield
-    ray.shutdown()
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_policy(tmp_path_factory.mktemp("base"))
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("ray_here")]
 
 
 def design(base: Path, methods: str) -> RunConfig:
@@ -41,6 +25,7 @@ def design(base: Path, methods: str) -> RunConfig:
         "evaluation.ks=[1,2]",
         "evaluation.max_new_tokens=8",
         "study.seeds=[0,1]",
+        "study.cpus_per_training=3",  # of the six of the cluster: two side by side
         f"methods={methods}",
     ]
     return load_config("ladder-quick", [*(f"train.{each}" for each in train), *others])

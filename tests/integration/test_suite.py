@@ -18,7 +18,7 @@ def test_end_of_a_run_counts_skips_and_what_takes_long(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in ("CI", "PYTEST_ADDOPTS")}
     environment["LENS_CRDS"] = str(tmp_path / "nowhere")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", *tests, *chosen],
+        [sys.executable, "-m", "pytest", "-n", "2", *tests, *chosen],
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     lines = done.stdout.splitlines()
