@@ -3,16 +3,22 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-unit lint format setup vllm lm-eval docs reference ui images check-images clean
+# Two processes; tests/helpers/scheduling.py says which tests stay in one.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2
+
+.PHONY: demo test test-unit test-long lint format setup vllm lm-eval docs reference ui images check-images clean
 
 demo: setup  ## run the whole LENS pipeline on this machine
 	@$(BIN)/lens demo
 
-test: setup vllm lm-eval $(VENV)/verl/ready  ## all tests
-	@$(BIN)/python -m pytest
+test: setup vllm lm-eval $(VENV)/verl/ready  ## all tests but those that take long
+	@$(PYTEST) -m "not long"
 
 test-unit: setup  ## the fast tests
-	@$(BIN)/python -m pytest tests/unit
+	@$(PYTEST) tests/unit
+
+test-long: setup  ## the others: many kills at random moments
+	@$(PYTEST) -m long
 
 lint: setup  ## style and types
 	@$(BIN)/ruff check .

@@ -2,29 +2,11 @@
 
 import os
 import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-Lens = Callable[..., "subprocess.CompletedProcess[str]"]
-REDUCED = (
-    "train.steps=2",
-    "train.warmup_steps=0",
-    "train.prompts_per_step=4",
-    "train.group_size=8",
-    "data.train.per_level=20",
-    "data.test.per_level=4",
-    "evaluation.n=4",
-    "evaluation.ks=[1, 4]",
-)
-"""The demo at a size for tests: the same steps, fewer of everything."""
-
-
-def command(*arguments: str, overrides: tuple[str, ...] = ()) -> list[str]:
-    options = [part for override in overrides for part in ("--set", override)]
-    return [str(Path(sys.executable).with_name("lens")), *arguments, *options]
+from tests.helpers.cli import REDUCED, Lens, command
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from lens_core.tracking import list_runs
-from tests.browser import DESKTOP, PHONE, Tab, chromium, mlflow_ui, open_curves, open_in_mlflow, overflow, tab
+from tests.helpers.browser import DESKTOP, PHONE, Tab, chromium, mlflow_ui, open_curves, open_in_mlflow, overflow, tab
 
 pytestmark = pytest.mark.e2e
 

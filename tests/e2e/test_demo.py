@@ -1,25 +1,14 @@
-"""`lens demo` at a reduced size: from nothing to a report, again from the cache, and across an interruption."""
+"""`lens demo` at a reduced size: from nothing to a report, and again from the cache."""
 
-import json
-import os
 import re
-import signal
-import subprocess
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import Run
 
-from lens_core.tracking import EXPERIMENT
-from tests.e2e.conftest import REDUCED, Lens, command
+from tests.helpers.cli import REDUCED, Lens, tracked
 
 pytestmark = pytest.mark.e2e
-
-
-def tracked(home: Path) -> list[Run]:
-    client = MlflowClient(tracking_uri=f"sqlite:///{home / 'mlflow.db'}")
-    return list(client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id]))
 
 
 def test_demo_shows_progress_and_ends_with_table_report_and_mlflow(demo: tuple[Path, str]) -> None:
@@ -76,29 +65,3 @@ def test_demo_again_reuses_every_step_and_says_the_same(demo: tuple[Path, str], 
     assert len(tracked(home)) == before
     for step in ("prepare-data", "base-policy", "train", "evaluate", "evaluate-2", "compare"):
         assert re.search(rf"{step} +1/1 +reused from an earlier run", again.stdout), f"{step} was not reused"
-
-
-def test_demo_goes_on_after_an_interruption(tmp_path: Path, lens: Lens) -> None:
-    overrides = (*REDUCED, "train.steps=500", 'methods={"lens": {}}')
-    process = subprocess.Popen(
-        command("demo", "--home", str(tmp_path), overrides=overrides),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # Ctrl-C reaches a terminal's whole process group
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if re.search(r"train lens +[1-9]", line):
-            os.killpg(process.pid, signal.SIGINT)
-            break
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "interrupted; finished steps are kept" in errors
-    status = {run.info.run_name: run.info.status for run in tracked(tmp_path)}
-    assert status["prepare"] == "FINISHED"
-    assert status["train lens"] == "KILLED"
-    entries = len(list((tmp_path / "cache" / "kfp").iterdir()))
-    assert entries >= 2  # at least the data and the base policy are there for the next run
-    assert json.loads(next((tmp_path / "cache" / "kfp").iterdir()).read_text())

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -13,8 +12,9 @@ from mlflow import MlflowClient
 from lens_core import stages
 from lens_core.tracking import EXPERIMENT
 from lens_core.training.metrics_file import read_metrics
-from tests.e2e.lives import configuration
-from tests.fakes import save_tiny_policy
+from tests.helpers.curves import curve
+from tests.helpers.fakes import save_tiny_policy
+from tests.helpers.lives import configuration
 
 pytestmark = pytest.mark.e2e
 
@@ -25,17 +25,11 @@ KILLS = 10
 def run(folder: Path, base: Path, data: Path, kills: int) -> tuple[Path, str, str]:
     """`(output, MLflow store, what lives.py printed)` of a training with so many kills."""
     output, store = folder / "output", f"sqlite:///{folder}/mlflow.db"
-    command = [sys.executable, str(ROOT / "tests/e2e/lives.py"), base, data, output, store, kills]
+    command = [sys.executable, str(ROOT / "tests/helpers/lives.py"), base, data, output, store, kills]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     result = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stdout + result.stderr[-3000:]
     return output, store, result.stdout
-
-
-def curve(output: Path) -> list[dict[str, Any]]:
-    """The training's metrics, but for the clock."""
-    clock = ("elapsed_s", "step_time")
-    return [{key: value for key, value in step.items() if key not in clock} for step in read_metrics(output)]
 
 
 def test_killed_training_is_the_undisturbed_one_bit_for_bit(tmp_path: Path) -> None:

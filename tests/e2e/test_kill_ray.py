@@ -9,14 +9,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-from safetensors.torch import load_file
 
 from lens_core import stages
 from lens_core.config import load_config
 from lens_core.training.metrics_file import read_metrics
-from tests.fakes import save_tiny_policy
+from tests.helpers.fakes import save_tiny_policy
+from tests.helpers.ray_training import assert_same_training
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 SETTINGS = [
     "train.steps=60",
@@ -55,13 +55,6 @@ def test_killed_driver_is_resumed_to_the_same_result(tmp_path: Path) -> None:
     assert 15 <= len(read_metrics(output)) < 60
 
     subprocess.run([*command, "--resume"], check=True, stdout=subprocess.DEVNULL)
-    curves = [
-        [{key: value for key, value in step.items() if key not in ("elapsed_s", "step_time")} for step in metrics]
-        for metrics in (read_metrics(output), read_metrics(whole))
-    ]
-    assert len(curves[0]) == len(curves[1]) == 60
-    for step, other in zip(*curves, strict=True):
-        assert step == pytest.approx(other, abs=1e-4)
-    weights, others = (load_file(folder / "model.safetensors") for folder in (output, whole))
-    assert all((weights[name] - weight).abs().max() <= 1e-4 for name, weight in others.items())
+    assert len(read_metrics(output)) == 60
+    assert_same_training(output, whole, 1e-4)
     assert json.loads((output / "training.json").read_text())["steps"] == 60

@@ -9,9 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from lens_core.cli.main import app
-from tests.e2e.conftest import REDUCED
-from tests.fakes import save_tiny_policy
-from tests.unit.test_docs import ROOT, calls, command_lines
+from tests.helpers.cli import REDUCED
+from tests.helpers.docs import ROOT, calls, command_lines
+from tests.helpers.fakes import save_tiny_policy
 
 pytestmark = pytest.mark.e2e
 

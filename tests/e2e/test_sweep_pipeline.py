@@ -8,8 +8,8 @@ from mlflow import MlflowClient
 
 from lens_core.config import load_config
 from lens_core.tracking import EXPERIMENT
-from tests.integration.test_pipelines import run, tracked
-from tests.integration.test_sweep import design
+from tests.helpers.pipelines import run, tracked
+from tests.helpers.sweeps import design
 
 pytestmark = pytest.mark.e2e
 

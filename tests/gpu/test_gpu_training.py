@@ -19,13 +19,10 @@ from lens_core.training.metrics_file import read_metrics
 from lens_core.training.run import train_policy
 from lens_core.training.spec import TrainingSpec
 from lens_core.training.trainer import LensTrainer
-from tests.fakes import save_tiny_policy, tiny_policy
+from tests.helpers.fakes import save_tiny_policy, tiny_policy
 from tests.integration.test_trainer import build, generate
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device: run this on a machine with one"),
-]
+pytestmark = pytest.mark.gpu
 
 OFF = dict.fromkeys(EconomyConfig.model_fields, False)
 

@@ -9,8 +9,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import DESKTOP, PHONE, Tab, chromium, overflow, tab
-from tests.pages import PAGES
+from tests.helpers.browser import DESKTOP, PHONE, Tab, chromium, overflow, tab
+from tests.helpers.pages import PAGES
 
 pytestmark = pytest.mark.integration
 

@@ -3,6 +3,7 @@
 import itertools
 import json
 import resource
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,8 @@ from transformers import PrinterCallback, TrainerCallback
 from lens_core.errors import LensError
 from lens_core.training.checkpoint import STATE_FILE, last_checkpoint, read_state
 from lens_core.training.trainer import LensTrainer
-from tests.integration.test_trainer import build, checksum_reward
+from tests.helpers.curves import without_clock
+from tests.helpers.trainers import build, checksum_reward
 
 pytestmark = pytest.mark.integration
 
@@ -40,32 +42,39 @@ def trainer(folder: Path, callbacks: Any = (), **kwargs: Any) -> LensTrainer:
 
 
 def curve(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What was logged, but for the clock."""
-    clock = ("step_time", "train_runtime", "train_samples_per_second", "train_steps_per_second")
-    return [
-        {key: value for key, value in entry.items() if key not in clock} for entry in history if "grad_norm" in entry
-    ]
+    """What was logged of the steps, but for the clock."""
+    return without_clock(entry for entry in history if "grad_norm" in entry)
+
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "plain": {},  # 4 prompts a step, 8 in the data: an epoch is two steps
+    "accumulation": {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2},
+    "two updates a batch": {"per_device_train_batch_size": 8, "steps_per_generation": 2},  # 1, 3: in a batch's middle
+    "two iterations": {"num_iterations": 2},
+    "schedule": {"logging_steps": 1, "lr_scheduler_type": "cosine", "warmup_steps": 2, "temperature": 0.7},
+}
+
+
+@pytest.fixture(scope="module", params=SHAPES)
+def undisturbed(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, Any], LensTrainer]:
+    """A shape, and a whole training of it with the checkpoints of all its steps."""
+    shape = SHAPES[request.param]
+    run = trainer(tmp_path_factory.mktemp("whole"), config=shape)
+    run.train()
+    return shape, run
 
 
 @pytest.mark.parametrize("stop", [1, 3, 4])
-@pytest.mark.parametrize(
-    "shape",
-    [
-        {},  # 4 prompts a step, 8 in the data: an epoch is two steps
-        {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2},
-        {"per_device_train_batch_size": 8, "steps_per_generation": 2},  # stops 1 and 3: in the middle of a batch
-        {"num_iterations": 2},
-        {"logging_steps": 1, "lr_scheduler_type": "cosine", "warmup_steps": 2, "temperature": 0.7},
-    ],
-    ids=["plain", "accumulation", "two updates a batch", "two iterations", "schedule"],
-)
-def test_resumed_run_is_the_undisturbed_one_bit_for_bit(tmp_path: Path, shape: dict[str, Any], stop: int) -> None:
-    whole = trainer(tmp_path / "whole", config=shape)
-    whole.train()
-    trainer(tmp_path / "killed", config=shape, callbacks=[StopAt(stop)]).train()
+def test_resumed_run_is_the_undisturbed_one_bit_for_bit(
+    tmp_path: Path, undisturbed: tuple[dict[str, Any], LensTrainer], stop: int
+) -> None:
+    (shape, whole), checkpoint = undisturbed, f"checkpoint-{stop}"
+    shutil.copytree(Path(whole.args.output_dir) / checkpoint, tmp_path / checkpoint)
     torch.manual_seed(123)  # a new process starts from other random numbers
-    resumed = trainer(tmp_path / "killed", config=shape)
-    resumed.train(resume_from_checkpoint=str(tmp_path / f"killed/checkpoint-{stop}"))
+    resumed = trainer(tmp_path, config=shape)
+    resumed.train(resume_from_checkpoint=str(tmp_path / checkpoint))
     for name, weight in whole.model.state_dict().items():
         assert torch.equal(weight, resumed.model.state_dict()[name]), name
     assert curve(whole.state.log_history) == curve(resumed.state.log_history)

@@ -7,7 +7,7 @@ import pytest
 
 from lens_core.cli import main
 from lens_core.errors import LensError
-from tests.fakes import save_tiny_policy
+from tests.helpers.fakes import save_tiny_policy
 
 pytestmark = pytest.mark.integration
 

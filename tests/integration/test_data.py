@@ -12,7 +12,6 @@ from lens_core.config import RunConfig, load_config
 from lens_core.data.prepare import read_problems
 from lens_core.data.summary import read_summary
 from lens_core.errors import LensError
-from tests.fakes import save_tiny_policy
 
 pytestmark = pytest.mark.integration
 
@@ -28,11 +27,6 @@ SMALL = [
     "evaluation.ks=[1]",
     "evaluation.max_new_tokens=8",
 ]
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_policy(tmp_path_factory.mktemp("base"))
 
 
 def small(*overrides: str) -> RunConfig:

@@ -13,7 +13,7 @@ from trl import GRPOTrainer
 from lens_core.config import EconomyConfig
 from lens_core.objective import LensConfig
 from lens_core.training.trainer import LensTrainer
-from tests.integration.test_trainer import GROUP, build, checksum_reward, generate
+from tests.helpers.trainers import GROUP, build, checksum_reward, generate
 
 pytestmark = pytest.mark.integration
 

@@ -14,17 +14,12 @@ from lens_core.data.problem import Problem, write_problems
 from lens_core.errors import LensError
 from lens_core.evaluation.records import read_evaluation, read_results
 from lens_core.progress import Progress, parse_marked
-from tests.fakes import save_tiny_policy
-from tests.integration.evaluation_life import configuration
+from tests.helpers.evaluation_life import configuration
+from tests.helpers.fakes import save_tiny_policy
 
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_policy(tmp_path_factory.mktemp("policy"))
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +31,15 @@ def problems(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, policy: Path, problems: Path) -> Path:
+def whole(tmp_path_factory: pytest.TempPathFactory, base: Path, problems: Path) -> Path:
     """An undisturbed evaluation."""
-    return stages.evaluate(configuration(), "tiny", problems, policy, tmp_path_factory.mktemp("whole"))
+    return stages.evaluate(configuration(), "tiny", problems, base, tmp_path_factory.mktemp("whole"))
 
 
-def kill_after(done: int, policy: Path, problems: Path, output: Path) -> int:
+def kill_after(done: int, base: Path, problems: Path, output: Path) -> int:
     """Start an evaluation in another process, and kill -9 it once it has told of `done` problems; its exit code."""
-    script = ROOT / "tests/integration/evaluation_life.py"
-    command = [sys.executable, str(script), str(policy), str(problems), str(output)]
+    script = ROOT / "tests/helpers/evaluation_life.py"
+    command = [sys.executable, str(script), str(base), str(problems), str(output)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -57,13 +52,13 @@ def kill_after(done: int, policy: Path, problems: Path, output: Path) -> int:
 
 
 def test_killed_evaluation_goes_on_and_becomes_the_undisturbed_one(
-    tmp_path: Path, policy: Path, problems: Path, whole: Path
+    tmp_path: Path, base: Path, problems: Path, whole: Path
 ) -> None:
-    assert kill_after(6, policy, problems, tmp_path) == -9
+    assert kill_after(6, base, problems, tmp_path) == -9
     left = (tmp_path / "rollouts.jsonl").read_bytes()
     assert not (tmp_path / "passk.json").exists()
     seen: list[Progress] = []
-    stages.evaluate(configuration(), "tiny", problems, policy, tmp_path, on_progress=seen.append)
+    stages.evaluate(configuration(), "tiny", problems, base, tmp_path, on_progress=seen.append)
     assert seen[0].done == len(left.splitlines()) >= 6  # those are not drawn again
     assert seen[-1].done == 40
     assert (tmp_path / "rollouts.jsonl").read_bytes().startswith(left)
@@ -71,11 +66,11 @@ def test_killed_evaluation_goes_on_and_becomes_the_undisturbed_one(
         assert (tmp_path / name).read_bytes() == (whole / name).read_bytes()
 
 
-def test_torn_line_costs_its_problem_alone(tmp_path: Path, policy: Path, problems: Path, whole: Path) -> None:
+def test_torn_line_costs_its_problem_alone(tmp_path: Path, base: Path, problems: Path, whole: Path) -> None:
     (tmp_path / "evaluation.json").write_bytes((whole / "evaluation.json").read_bytes())
     (tmp_path / "rollouts.jsonl").write_bytes((whole / "rollouts.jsonl").read_bytes()[:-30])
     seen: list[Progress] = []
-    stages.evaluate(configuration(), "tiny", problems, policy, tmp_path, on_progress=seen.append)
+    stages.evaluate(configuration(), "tiny", problems, base, tmp_path, on_progress=seen.append)
     assert [progress.done for progress in seen] == [39, 40]
     assert re.fullmatch(r"\d+% right, [\d,]+ tokens/s", seen[1].text)
     # A batch that was cut in two is decoded in other company: equal up to rounding.
@@ -86,18 +81,18 @@ def test_torn_line_costs_its_problem_alone(tmp_path: Path, policy: Path, problem
 
 
 def test_finished_evaluation_is_summed_up_again_and_not_drawn_again(
-    tmp_path: Path, policy: Path, problems: Path, whole: Path
+    tmp_path: Path, base: Path, problems: Path, whole: Path
 ) -> None:
     for name in ("evaluation.json", "rollouts.jsonl"):
         (tmp_path / name).write_bytes((whole / name).read_bytes())
     seen: list[Progress] = []
     config = configuration("evaluation.ks=[2,3]")
-    stages.evaluate(config, "tiny", problems, policy, tmp_path, on_progress=seen.append)
+    stages.evaluate(config, "tiny", problems, base, tmp_path, on_progress=seen.append)
     assert [progress.done for progress in seen] == [40]
     assert read_evaluation(tmp_path)[0].overall.keys() == {2, 3}
 
 
-def test_folder_of_another_evaluation_is_refused(policy: Path, problems: Path, whole: Path, tmp_path: Path) -> None:
+def test_folder_of_another_evaluation_is_refused(base: Path, problems: Path, whole: Path, tmp_path: Path) -> None:
     before = {path.name: path.read_bytes() for path in whole.iterdir()}
     other_policy = save_tiny_policy(tmp_path / "policy")
     weights = (other_policy / "model.safetensors").read_bytes()
@@ -106,16 +101,14 @@ def test_folder_of_another_evaluation_is_refused(policy: Path, problems: Path, w
     with pytest.raises(LensError, match="holds the evaluation of another model"):
         stages.evaluate(configuration(), "tiny", problems, other_policy, whole)
     with pytest.raises(LensError, match="holds the evaluation of other problems"):
-        stages.evaluate(configuration(), "tiny", tmp_path / "other.jsonl", policy, whole)
+        stages.evaluate(configuration(), "tiny", tmp_path / "other.jsonl", base, whole)
     with pytest.raises(LensError, match=r"of other settings \(seed 0\): choose another folder"):
-        stages.evaluate(configuration("evaluation.seed=1"), "tiny", problems, policy, whole)
+        stages.evaluate(configuration("evaluation.seed=1"), "tiny", problems, base, whole)
     assert {path.name: path.read_bytes() for path in whole.iterdir()} == before
 
 
-def test_comparison_of_two_evaluations_writes_a_report(
-    tmp_path: Path, policy: Path, problems: Path, whole: Path
-) -> None:
-    hot = stages.evaluate(configuration("evaluation.temperature=2.0"), "hot", problems, policy, tmp_path / "hot")
+def test_comparison_of_two_evaluations_writes_a_report(tmp_path: Path, base: Path, problems: Path, whole: Path) -> None:
+    hot = stages.evaluate(configuration("evaluation.temperature=2.0"), "hot", problems, base, tmp_path / "hot")
     found, folder = stages.compare_evaluations(whole, hot, tmp_path / "comparison")
     assert {path.name for path in folder.iterdir()} == {"paired.json", "report.html", "plots"}
     assert found.differing == {"temperature": (1.0, 2.0)}
@@ -127,8 +120,8 @@ def test_comparison_of_two_evaluations_writes_a_report(
     assert "<script" not in page
 
 
-def test_problems_without_levels_are_evaluated(tmp_path: Path, policy: Path) -> None:
+def test_problems_without_levels_are_evaluated(tmp_path: Path, base: Path) -> None:
     path = tmp_path / "plain.jsonl"
     write_problems([Problem(id="a", prompt="1+1?", answer="2", source="s")], path)
-    report, _ = read_evaluation(stages.evaluate(configuration(), "tiny", path, policy, tmp_path / "out"))
+    report, _ = read_evaluation(stages.evaluate(configuration(), "tiny", path, base, tmp_path / "out"))
     assert (report.problems, report.levels, report.slices) == (1, {}, {})

@@ -22,8 +22,8 @@ from lens_core.kube.api import Api
 from lens_core.kube.settings import load_cluster
 from lens_core.progress import Progress, ignore
 from lens_pipelines.launch import Launch
-from tests.integration.kfp_server import BEGUN, Fault, KfpServer, answer, error, hang_up, silence, task
-from tests.integration.kube_server import KubeServer
+from tests.helpers.kfp_server import BEGUN, Fault, KfpServer, answer, error, hang_up, silence, task
+from tests.helpers.kube_server import KubeServer
 
 pytestmark = pytest.mark.integration
 SECRET = "s3cr3t-t0ken"

@@ -20,8 +20,8 @@ from lens_core.kube.launcher import launch
 from lens_core.kube.rayjob import Job, Owner, manifest
 from lens_core.kube.settings import ClusterConfig
 from lens_core.kube.status import JobState, Phase
-from tests.crds import errors
-from tests.integration.kube_server import Fault, KubeServer, answer, hang_up, slow
+from tests.helpers.crds import errors
+from tests.helpers.kube_server import Fault, KubeServer, answer, hang_up, slow
 
 pytestmark = pytest.mark.integration
 

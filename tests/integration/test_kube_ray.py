@@ -2,16 +2,12 @@
 
 import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +15,6 @@ import pytest
 import yaml
 from kfp import dsl
 from mlflow import MlflowClient
-from ray.job_submission import JobSubmissionClient
 
 from lens_components.sweep.component import sweep_as_rayjob
 from lens_components.train.component import train_as_rayjob
@@ -33,56 +28,14 @@ from lens_core.kube.settings import ClusterConfig
 from lens_core.kube.status import Phase
 from lens_core.tracking import EXPERIMENT
 from lens_core.training.metrics_file import read_metrics
-from tests.fakes import save_tiny_policy
-from tests.integration.kube_server import KubeServer
-from tests.integration.mini_operator import MiniOperator
+from tests.helpers.fakes import save_tiny_policy
+from tests.helpers.kube_server import KubeServer
+from tests.helpers.mini_operator import MiniOperator
+from tests.helpers.ray_head import TOKEN, Head
 
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[2]
-TOKEN = "a-token-of-this-test"
-
-
-@pytest.fixture(scope="module")
-def dashboard() -> Iterator[str]:
-    """Address of a Ray cluster with token authentication, on ports of its own and in a process of its own."""
-    port, dashboard_port, agent_port, metrics_port = _free_ports(4)
-    folder = tempfile.mkdtemp(prefix="ray-")  # short, for the paths of sockets are limited
-    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=2",
-               f"--port={port}", f"--dashboard-port={dashboard_port}", f"--dashboard-agent-listen-port={agent_port}",
-               f"--metrics-export-port={metrics_port}", f"--temp-dir={folder}", "--disable-usage-stats",
-               "--object-store-memory=100000000"]  # fmt: skip
-    environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
-    with open(f"{folder}/out", "w") as out, subprocess.Popen(command, env=environment, stdout=out, stderr=out) as ray:
-        try:
-            _wait_for_ray(f"http://127.0.0.1:{dashboard_port}", ray)
-            yield f"http://127.0.0.1:{dashboard_port}"
-        finally:
-            ray.terminate()
-            ray.wait(timeout=30)
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _free_ports(number: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
-def _wait_for_ray(url: str, process: subprocess.Popen[bytes]) -> None:
-    """Until it takes jobs, which is a while after it answers."""
-    deadline = time.monotonic() + 100
-    while True:
-        assert process.poll() is None, "Ray did not start"
-        assert time.monotonic() < deadline, "Ray takes no jobs"
-        try:
-            client = JobSubmissionClient(url, headers={"Authorization": f"Bearer {TOKEN}"})
-            client.submit_job(entrypoint="true")
-            return
-        except (ConnectionError, RuntimeError):
-            time.sleep(0.5)
 
 
 @pytest.fixture
@@ -93,13 +46,13 @@ def kube(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubeServer
 
 
 @pytest.fixture
-def operator(kube: KubeServer, dashboard: str, tmp_path: Path) -> Iterator[MiniOperator]:
+def operator(kube: KubeServer, head: Head, tmp_path: Path) -> Iterator[MiniOperator]:
     environment = {
         "KUBECONFIG": str(tmp_path / "kubeconfig"),
         "PYTHONPATH": str(ROOT),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
-    with MiniOperator(kube, dashboard, TOKEN, environment).running() as running:
+    with MiniOperator(kube, head.jobs, TOKEN, environment).running() as running:
         yield running
 
 

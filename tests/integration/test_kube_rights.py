@@ -14,8 +14,8 @@ from lens_core.kube.launcher import launch
 from lens_core.kube.rayjob import Job, Owner, manifest
 from lens_core.kube.reaper import find_orphans, reap
 from lens_core.kube.settings import ClusterConfig
-from tests.integration.kube_server import KubeServer
-from tests.manifests import of_kind
+from tests.helpers.kube_server import KubeServer
+from tests.helpers.manifests import of_kind
 
 pytestmark = pytest.mark.integration
 

@@ -1,7 +1,5 @@
 """lm-evaluation-harness itself, on the same generations: the same numbers."""
 
-import importlib
-import os
 from collections.abc import Iterator
 from importlib import resources
 from itertools import chain, permutations
@@ -16,6 +14,7 @@ from lens_core.evaluation.evaluate import evaluate_engine
 from lens_core.evaluation.records import PassKReport, ProblemResult
 from lens_core.evaluation.summary import summarise
 from lens_core.rollout.engine import TransformersEngine, load_policy
+from tests.helpers.prerequisites import package
 
 pytestmark = pytest.mark.integration
 
@@ -25,12 +24,7 @@ KS = range(1, N + 1)
 
 @pytest.fixture(scope="module")
 def harness() -> Any:
-    try:
-        return importlib.import_module("lm_eval")
-    except ImportError:
-        if "CI" in os.environ:
-            pytest.fail("lm-evaluation-harness is missing: `make lm-eval` installs it")
-        pytest.skip("needs lm-evaluation-harness: `make lm-eval` installs it")
+    return package("lm_eval", "lm-evaluation-harness", "make lm-eval")
 
 
 @pytest.fixture(scope="module")

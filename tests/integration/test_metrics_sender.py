@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from mlflow import MlflowClient
 
 from lens_core.errors import LensError
 from lens_core.tracking import MetricsSender, StageRun, last_step
+from tests.helpers.ports import free_port
 
 pytestmark = pytest.mark.integration
 
@@ -23,9 +23,7 @@ class Server:
     """A real MLflow server on a port of its own, which can be stopped and started again."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None

@@ -3,7 +3,6 @@
 import os
 import pwd
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,8 @@ from moto.server import ThreadedMotoServer
 
 from lens_core.errors import LensError
 from lens_core.tracking import Tracking, log_policy, register_champion, stage_run, tracking_for, whole_run
+from tests.helpers.ports import free_port
+from tests.helpers.prerequisites import missing
 
 pytestmark = pytest.mark.integration
 
@@ -37,18 +38,12 @@ class Team:
     s3: Any
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[str]:
     """URI of a database on a PostgreSQL server of our own."""
     binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not binaries:
-        pytest.skip("needs PostgreSQL: apt-get install postgresql")
+        missing("PostgreSQL", "apt-get install postgresql")
     with tempfile.TemporaryDirectory(prefix="lens-postgres-") as folder:  # pytest's are closed to other users
         as_user: dict[str, Any] = {}
         if os.getuid() == 0:  # PostgreSQL refuses to run as root

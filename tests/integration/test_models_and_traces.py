@@ -11,10 +11,9 @@ from typer.testing import CliRunner
 from lens_core.cli.main import app
 from lens_core.config import load_config
 from lens_core.errors import LensError
-from lens_core.evaluation.records import Completion, ProblemResult
-from lens_core.evaluation.summary import summarise
 from lens_core.stages.registration import read_counts, register, register_best
 from lens_core.tracking import AnswerTrace, Tracking, log_policy, log_traces, stage_run, use_policy
+from tests.helpers.results import evaluation_in, policy_in
 
 pytestmark = pytest.mark.integration
 
@@ -22,40 +21,6 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(scope="module")
 def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
-
-
-def policy_in(folder: Path) -> Path:
-    folder.mkdir()
-    (folder / "config.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(b"weights")
-    return folder
-
-
-def evaluation_in(folder: Path, label: str, right: tuple[int, ...], digest: str = "d" * 64) -> Path:
-    """An evaluation with so many right answers of 4 to each problem."""
-
-    def answer(outcome: str) -> Completion:
-        return Completion.model_validate(
-            {"text": "1", "outcome": outcome, "reason": "", "extracted": "1", "confidence": 0.5, "tokens": 1}
-            | {"truncated": False}
-        )
-
-    results = [
-        ProblemResult(
-            problem=f"p{index}",
-            prompt="?",
-            answer="1",
-            level=None,
-            subject=None,
-            source="test",
-            completions=tuple(answer("correct" if each < correct else "wrong") for each in range(4)),
-        )
-        for index, correct in enumerate(right)
-    ]
-    folder.mkdir()
-    (folder / "rollouts.jsonl").write_text("".join(result.model_dump_json() + "\n" for result in results))
-    (folder / "passk.json").write_text(summarise(label, digest, results, 4, (1, 4)).model_dump_json())
-    return folder
 
 
 def test_policy_is_logged_once_and_carries_what_its_evaluation_found(uri: str, tmp_path: Path) -> None:

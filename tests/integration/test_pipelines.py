@@ -8,37 +8,34 @@ from typing import Any, NamedTuple
 import pytest
 from kfp import dsl, local
 from mlflow import MlflowClient
+from typer.testing import CliRunner
 
 from lens_components.image import IMAGE
 from lens_components.register.component import register
 from lens_core import stages
-from lens_core.config import RunConfig, load_config
+from lens_core.cli.main import app
+from lens_core.config import load_config
 from lens_core.errors import LensError
-from lens_core.kfp.launch import LocalRun, run_local
-from lens_core.progress import ignore
-from lens_core.tracking import EXPERIMENT
-from lens_pipelines.launch import Launch
-from tests.fakes import save_tiny_policy
-from tests.integration.test_models_and_traces import evaluation_in, policy_in
-from tests.integration.test_sweep import design
+from lens_core.kfp.launch import LocalRun
+from tests.helpers.fakes import save_tiny_policy
+from tests.helpers.pipelines import run, tracked
+from tests.helpers.results import evaluation_in, policy_in
+from tests.helpers.sweeps import design
 
 pytestmark = pytest.mark.integration
 
 
-def run(pipeline: str, config: RunConfig, folder: Path) -> LocalRun:
-    return run_local(Launch(config, pipeline, f"sqlite:///{folder}/mlflow.db"), folder / "home", ignore)
-
-
-def tracked(folder: Path) -> dict[str, str]:
-    """Name -> status of the runs in MLflow."""
-    client = MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    return {each.info.run_name: each.info.status for each in client.search_runs([experiment.experiment_id])}
-
-
 def test_evaluation_pipeline_measures_the_policy_that_the_configuration_names(tmp_path: Path) -> None:
+    """Through `lens pipeline run`, which the demo's tests do not call."""
     base = save_tiny_policy(tmp_path / "mine")
-    found = run("evaluate", design(base), tmp_path)
+    (tmp_path / "run.yaml").write_text(design(base).model_dump_json())
+    options = ["--config", tmp_path / "run.yaml", "--home", tmp_path / "home"]
+    options += ["--tracking-uri", f"sqlite:///{tmp_path}/mlflow.db"]
+    done = CliRunner().invoke(app, ["pipeline", "run", "--pipeline", "evaluate", *map(str, options)])
+    assert done.exit_code == 0, done.output
+    assert "Pass@k" in done.output
+    (folder,) = (tmp_path / "home/runs").iterdir()
+    found = LocalRun(folder.name, folder)
     report = json.loads((found.folder / stages.PASSK_FILE).read_text())
     assert found.comparison() == {"evaluations": [report]}
     # 2 problems on each of 5 levels, 2 answers to each.
@@ -84,33 +81,51 @@ def gate(config: str, folders: list[str], tracking_uri: str, registered_model: s
     return Outputs(registered.outputs["registration"])
 
 
+def branches(folder: Path, right: Mapping[str, tuple[int, ...]]) -> list[Path]:
+    """A folder for each method with what it hands in: so many right answers of 4 to each problem."""
+    made = []
+    for method, answers in right.items():
+        made.append(folder / method)
+        made[-1].mkdir(parents=True)
+        evaluation_in(made[-1] / "evaluation", method, answers)
+        policy_in(made[-1] / "policy")
+        (made[-1] / "policy" / stages.TRAINING_FILE).write_text(json.dumps({"method": method}))
+    return made
+
+
 @pytest.mark.filterwarnings("ignore:You may be attemping to run a task that uses custom or non-Python")
 def test_best_of_a_pipeline_becomes_champion_only_if_it_beats_the_one_before(tmp_path: Path) -> None:
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri, config = f"sqlite:///{tmp_path}/mlflow.db", load_config("demo").model_dump_json()
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "kfp"))
+    # Means of 1/4 and 1/2: the second is the best, and has nothing to beat.
+    first = branches(tmp_path / "first", {"grpo": (1, 1, 1), "lens": (2, 2, 2)})
+    done = gate(config=config, folders=list(map(str, first)), tracking_uri=uri, registered_model="lens-gate")
+    written = Path(done.outputs["registration"].path) / "registration.json"
+    assert json.loads(written.read_text())["version"] == "1"
 
-    def registration(round_: str, right: Mapping[str, tuple[int, ...]], name: str = "lens-gate") -> dict[str, Any]:
-        """Of methods with so many right answers of 4 to each problem."""
-        folders = []
-        for method, answers in right.items():
-            folder = tmp_path / round_ / method
-            folder.mkdir(parents=True)
-            evaluation_in(folder / "evaluation", method, answers)
-            policy_in(folder / "policy")
-            (folder / "policy" / stages.TRAINING_FILE).write_text(json.dumps({"method": method}))
-            folders.append(str(folder))
-        config = load_config("demo").model_dump_json()
-        done = gate(config=config, folders=folders, tracking_uri=uri, registered_model=name)
-        path = Path(done.outputs["registration"].path) / "registration.json"
+    def registration(round_: str, right: Mapping[str, tuple[int, ...]], name: str) -> dict[str, Any]:
+        """By the component's own function, with what KFP would give it."""
+        folders = branches(tmp_path / round_, right)
+        output = tmp_path / round_ / "registration"
+        register.python_func(
+            config=config,
+            run="gate",
+            tracking_uri=uri,
+            registered_model=name,
+            upload_weights=True,
+            evaluations=[dsl.Artifact(uri=str(folder / "evaluation")) for folder in folders],
+            policies=[dsl.Model(uri=str(folder / "policy")) for folder in folders],
+            registration=dsl.Artifact(uri=str(output)),
+            card=dsl.Markdown(uri=str(tmp_path / round_ / "card.md")),
+        )
+        path = output / "registration.json"
         return dict(json.loads(path.read_text())) if path.exists() else {}
 
-    # Means of 1/4 and 1/2: the second is the best, and has nothing to beat.
-    assert registration("first", {"grpo": (1, 1, 1), "lens": (2, 2, 2)})["version"] == "1"
     # The best has a mean of 7/12, but the interval of its differences (1/2, 1/2, -3/4) holds 0.
-    held = registration("second", {"grpo": (1, 1, 1), "lens": (4, 4, 0)})
+    held = registration("second", {"grpo": (1, 1, 1), "lens": (4, 4, 0)}, "lens-gate")
     assert held["version"] is None
     assert not held["gate"]["passed"]
-    assert registration("third", {"lens": (3, 1, 1)}, name="") == {}
+    assert registration("third", {"lens": (3, 1, 1)}, "") == {}
     (version,) = MlflowClient(tracking_uri=uri).search_model_versions("name='lens-gate'")
     champion = MlflowClient(tracking_uri=uri).get_model_version_by_alias("lens-gate", "champion")
     assert (str(champion.version), champion.tags["method"]) == (str(version.version), "lens")

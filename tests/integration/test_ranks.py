@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def train(folder: Path, ranks: int, rows: int, *options: str) -> Path:
     folder.mkdir()
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
-    arguments = [str(ROOT / "tests/integration/ranks.py"), str(folder), str(rows), *options]
+    arguments = [str(ROOT / "tests/helpers/ranks.py"), str(folder), str(rows), *options]
     # A thread for each: processes that share two cores wait for each other's threads otherwise.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "OMP_NUM_THREADS": "1"}
     result = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, timeout=120)

@@ -1,46 +1,27 @@
 """Rollouts by Ray actors beside the trainers."""
 
-import logging
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
 
-from lens_core.config import EvaluationConfig, RolloutConfig
-from lens_core.data.ladder import ladder
+from lens_core.config import RolloutConfig
 from lens_core.distributed.count import Workers
 from lens_core.distributed.rollout_actors import rollout_workers
-from lens_core.distributed.train import OnRay, train_with_ray
-from lens_core.distributed.validation import Validation
 from lens_core.errors import LensError
 from lens_core.rollout.engine import SamplingConfig, TransformersEngine, load_policy
-from lens_core.training.run import train_policy
-from tests.fakes import save_tiny_policy, tiny_policy
-from tests.integration.test_ray_train import assert_same_training, config, curve, dying, on_ray, training
-from tests.integration.test_vllm import save_policy
+from tests.helpers.curves import curve
+from tests.helpers.fakes import tiny_policy
+from tests.helpers.ray_training import assert_same_training, config, dying, on_ray
+from tests.helpers.vllm_policy import save_vllm_policy
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("ray_here")]
 
 PROMPTS = [[30 + index % 3, 40, 41] for index in range(7)]
 SAMPLING = SamplingConfig(max_new_tokens=12)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-        ray.init(address="local", num_cpus=6, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-        yield
-        ray.shutdown()
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_policy(tmp_path_factory.mktemp("base"))
 
 
 def rollouts(**values: Any) -> str:
@@ -80,8 +61,7 @@ def test_a_base_that_is_no_model_is_told_on_one_line(tmp_path: Path) -> None:
         pass
 
 
-def test_rollouts_in_turns_train_as_a_process_alone_does(base: Path, tmp_path: Path) -> None:
-    alone = train_policy(training(config(), base, tmp_path / "alone"))
+def test_rollouts_in_turns_train_as_a_process_alone_does(base: Path, alone: Path, tmp_path: Path) -> None:
     output = on_ray(config(rollouts(workers=2)), base, tmp_path / "run", Workers(2, 2))
     assert [step["lens/off_policy_steps"] for step in curve(output)] == [0] * 4
     for step, other in zip(curve(output), curve(alone), strict=True):
@@ -115,7 +95,7 @@ def test_killed_trainer_goes_on_with_what_was_drawn_ahead(ahead: Path, base: Pat
 
 
 def test_vllm_on_a_cpu_draws_for_a_trainer(tmp_path: Path) -> None:
-    base = save_policy(tmp_path / "base", seed=0)  # vLLM knows no heads as small as those of the tiny policy
+    base = save_vllm_policy(tmp_path / "base", seed=0)  # vLLM knows no heads as small as those of the tiny policy
     output = on_ray(
         config(rollouts(workers=1, engine="vllm"), "steps=3", "learning_rate=1e-2"),
         base,
@@ -126,17 +106,3 @@ def test_vllm_on_a_cpu_draws_for_a_trainer(tmp_path: Path) -> None:
     assert max((policy[name] - before[name]).abs().max() for name in policy) > 1e-4
     # Ratios to vLLM's own log-probabilities: all are near 1 after an update only if it has the new weights.
     assert [step["clip_ratio/region_mean"] for step in curve(output)] == [0] * 3
-
-
-def test_checkpoints_are_validated_while_the_training_goes_on(base: Path, tmp_path: Path) -> None:
-    settings = config("keep_checkpoints=4")
-    held_out = ladder(2, seed=9)
-    evaluation = EvaluationConfig(n=4, ks=(1, 4), max_new_tokens=8)
-    found: dict[int, dict[str, float]] = {}
-    output = tmp_path / "run"
-    output.mkdir()
-    tried = OnRay(Workers(1, 1), Validation(held_out, evaluation), lambda step, metrics: found.update({step: metrics}))
-    train_with_ray(training(settings, base, output), lambda *_: None, tried)
-    assert sorted(found) == [1, 2, 3, 4]
-    assert all(0 <= value <= 1 for metrics in found.values() for value in metrics.values())
-    assert set(found[1]) == {"validation/pass_at_1", "validation/pass_at_4"}

@@ -1,103 +1,47 @@
 """Ray Train: the same training on any number of workers, and after the death of one of them."""
 
-import logging
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
-import ray
-from safetensors.torch import load_file
 
-from lens_core.config import RunConfig, load_config
+from lens_core.config import EvaluationConfig
 from lens_core.data.ladder import ladder
 from lens_core.distributed.count import Workers
 from lens_core.distributed.train import OnRay, train_with_ray
+from lens_core.distributed.validation import Validation
 from lens_core.errors import LensError
-from lens_core.training.metrics_file import read_metrics
-from lens_core.training.run import train_policy
-from lens_core.training.spec import TrainingSpec
-from tests.fakes import save_tiny_policy
+from tests.helpers.ray_training import assert_same_training, config, dying, on_ray, training
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("ray_here")]
 
-PROBLEMS = ladder(8, seed=1)
 TWO = Workers(2, 2)
 
 
-def config(*overrides: str) -> RunConfig:
-    sizes = ["steps=4", "prompts_per_step=3", "group_size=4", "max_new_tokens=12", "warmup_steps=0"]
-    others = ["learning_rate=1e-3", "checkpoint_every=1", *overrides]
-    # Nothing of the tiny policy's is right: NSR moves the weights nevertheless.
-    return load_config("demo", [*(f"train.{each}" for each in (*sizes, *others)), "methods={m: {objective: nsr}}"])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-        ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-        yield
-        ray.shutdown()
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_policy(tmp_path_factory.mktemp("base"))
-
-
-@pytest.fixture(scope="module")
-def alone(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The training in this process."""
-    output = tmp_path_factory.mktemp("alone")
-    return train_policy(training(config(), base, output))
-
-
-def training(settings: RunConfig, base: Path, output: Path) -> TrainingSpec:
-    return TrainingSpec(PROBLEMS, base, settings.train, settings.methods["m"], output)
-
-
-def on_ray(settings: RunConfig, base: Path, output: Path, workers: Workers, on_step: Any = lambda *_: None) -> Path:
-    output.mkdir()
-    return train_with_ray(training(settings, base, output), on_step, OnRay(workers))
-
-
-def curve(output: Path) -> list[dict[str, float]]:
-    """The training's metrics, but for the clock."""
-    clock = ("elapsed_s", "step_time")
-    return [{key: value for key, value in step.items() if key not in clock} for step in read_metrics(output)]
-
-
-def assert_same_training(output: Path, expected: Path, tolerance: float) -> None:
-    assert len(curve(output)) == len(curve(expected))
-    for step, other in zip(curve(output), curve(expected), strict=True):
-        assert step == pytest.approx(other, abs=tolerance)
-    weights, others = (load_file(folder / "model.safetensors") for folder in (output, expected))
-    for name, weight in others.items():
-        assert (weights[name] - weight).abs().max() <= tolerance, name
-
-
-@pytest.mark.parametrize("workers", [1, 2, 4])  # 12 answers in groups of 4: of 2 and 4 workers, some share a group
-def test_any_number_of_workers_trains_the_same(workers: int, base: Path, alone: Path, tmp_path: Path) -> None:
+def test_workers_that_share_groups_train_what_a_process_alone_does(base: Path, alone: Path, tmp_path: Path) -> None:
+    # 12 answers in groups of 4, on 4 workers of 3. A single worker trains in test_ray_cluster.py.
     steps: list[int] = []
-    output = on_ray(config(), base, tmp_path / "run", Workers(workers, workers), lambda step, _: steps.append(step))
+    output = on_ray(config(), base, tmp_path / "run", Workers(4, 4), lambda step, _: steps.append(step))
     assert_same_training(output, alone, 1e-4)
     assert steps == [1, 2, 3, 4]
 
 
-def test_elastic_training_takes_the_workers_that_there_is_room_for(base: Path, alone: Path, tmp_path: Path) -> None:
+def test_elastic_training_takes_the_workers_there_is_room_for_and_is_validated_as_it_goes_on(
+    base: Path, alone: Path, tmp_path: Path
+) -> None:
     seen: list[int] = []
-    output = on_ray(config(), base, tmp_path / "run", Workers(1, 3), lambda *_: seen.append(len(worker_pids())))
+    found: dict[int, dict[str, float]] = {}
+    validation = Validation(ladder(2, seed=9), EvaluationConfig(n=4, ks=(1, 4), max_new_tokens=8))
+    tried = OnRay(Workers(1, 3), validation, lambda step, metrics: found.update({step: metrics}))
+    output = tmp_path / "run"
+    output.mkdir()
+    spec = training(config("keep_checkpoints=4"), base, output)
+    train_with_ray(spec, lambda *_: seen.append(len(worker_pids())), tried)
     assert seen[0] == 3
     assert_same_training(output, alone, 1e-4)
-
-
-def dying(settings: RunConfig, at_step: int, mark: Path) -> RunConfig:
-    """The same training, of which one worker is killed in the middle of a step, once."""
-    return settings.with_values(
-        {"methods": {"m": {"objective": "tests.fakes:dying_objective", "at_step": at_step, "mark": str(mark)}}}
-    )
+    assert sorted(found) == [1, 2, 3, 4]
+    assert all(0 <= value <= 1 for metrics in found.values() for value in metrics.values())
+    assert set(found[1]) == {"validation/pass_at_1", "validation/pass_at_4"}
 
 
 def test_death_of_a_worker_costs_what_was_not_saved(base: Path, alone: Path, tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from lens_core.errors import LensError
 from lens_core.progress import Progress
 from lens_core.rollout.engine import load_policy
 from lens_core.training.metrics_file import read_metrics
-from tests.fakes import save_tiny_policy
 
 pytestmark = pytest.mark.integration
 
@@ -40,11 +39,6 @@ SMALL = [
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return stages.prepare(small(), tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_policy(tmp_path_factory.mktemp("base"))
 
 
 def small(*overrides: str) -> RunConfig:
@@ -100,7 +94,7 @@ def test_every_objective_trains(tmp_path: Path, data: Path, base: Path, objectiv
 
 
 def test_objective_of_ones_own_is_given_by_import_path(tmp_path: Path, data: Path, base: Path) -> None:
-    config = small('methods={"mine": {"objective": "tests.fakes:constant_objective", "value": -0.5}}')
+    config = small('methods={"mine": {"objective": "tests.helpers.fakes:constant_objective", "value": -0.5}}')
     output = train(config, data, base, tmp_path / "policy", "mine")
     assert read_metrics(output)[-1]["lens/advantage_rms/negative"] == pytest.approx(0.5)
 

@@ -1,14 +1,10 @@
 """SIGTERM: a training writes a checkpoint after the step that is under way, and goes on from it bit for bit."""
 
-import logging
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import ray
 
 from lens_core import stages
 from lens_core.config import RunConfig, load_config
@@ -16,16 +12,11 @@ from lens_core.distributed.count import Workers
 from lens_core.errors import StoppedError
 from lens_core.progress import Progress
 from lens_core.training.metrics_file import read_metrics
-from tests.fakes import save_tiny_policy
+from tests.helpers.curves import curve
 
 pytestmark = pytest.mark.integration
 
 STEPS = 6
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_policy(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +41,6 @@ def train(
             os.kill(os.getpid(), signal.SIGTERM)
 
     return stages.train(settings, "m", data, base, output, on_progress=listen, resume=True, workers=workers)
-
-
-def curve(output: Path) -> list[dict[str, float]]:
-    clock = ("elapsed_s", "step_time")
-    return [{key: value for key, value in step.items() if key not in clock} for step in read_metrics(output)]
 
 
 def test_stopped_training_goes_on_where_it_was(data: Path, base: Path, tmp_path: Path) -> None:
@@ -90,16 +76,8 @@ def test_handler_of_before_is_back_afterwards(data: Path, base: Path, tmp_path: 
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-@pytest.fixture
-def cluster() -> Iterator[None]:
-    handler: Any = signal.getsignal(signal.SIGTERM)
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    yield
-    ray.shutdown()
-    signal.signal(signal.SIGTERM, handler)
-
-
-def test_all_workers_stop_after_one_step(cluster: None, data: Path, base: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("ray_here")
+def test_all_workers_stop_after_one_step(data: Path, base: Path, tmp_path: Path) -> None:
     output, settings = tmp_path / "m", config("steps=60")
     with pytest.raises(StoppedError):
         train(settings, data, base, output, stop_at=2, workers=Workers(2, 2))

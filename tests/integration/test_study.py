@@ -1,12 +1,9 @@
 """A study on real Ray: resumed where it was stopped, failures kept apart, and what it says."""
 
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import ray
 from mlflow import MlflowClient
 
 from lens_core.config import RunConfig, load_config
@@ -14,21 +11,8 @@ from lens_core.errors import LensError
 from lens_core.progress import Progress
 from lens_core.stages.study import study
 from lens_core.tracking import EXPERIMENT, Tracking
-from tests.fakes import save_tiny_policy
 
-pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    yield
-    ray.shutdown()
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_policy(tmp_path_factory.mktemp("base"))
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("ray_here")]
 
 
 def design(base: Path, methods: str) -> RunConfig:
@@ -41,13 +25,14 @@ def design(base: Path, methods: str) -> RunConfig:
         "evaluation.ks=[1,2]",
         "evaluation.max_new_tokens=8",
         "study.seeds=[0,1]",
+        "study.cpus_per_training=3",  # of the six of the cluster: two side by side
         f"methods={methods}",
     ]
     return load_config("ladder-quick", [*(f"train.{each}" for each in train), *others])
 
 
 def test_study_goes_on_where_it_was_stopped_and_keeps_failures_apart(base: Path, tmp_path: Path) -> None:
-    config = design(base, "{grpo: {objective: nsr}, bad: {objective: 'tests.fakes:failing_objective'}}")
+    config = design(base, "{grpo: {objective: nsr}, bad: {objective: 'tests.helpers.fakes:failing_objective'}}")
     tracking = Tracking(f"sqlite:///{tmp_path}/mlflow.db", "study")
     seen: list[Progress] = []
     found = study(config, tmp_path / "study", tracking, seen.append)
@@ -83,7 +68,7 @@ def test_study_goes_on_where_it_was_stopped_and_keeps_failures_apart(base: Path,
 
 
 def test_study_in_which_everything_fails_says_the_first_cause(base: Path, tmp_path: Path) -> None:
-    config = design(base, "{grpo: {objective: 'tests.fakes:failing_objective'}}")
+    config = design(base, "{grpo: {objective: 'tests.helpers.fakes:failing_objective'}}")
     with pytest.raises(LensError, match=r"every training of the study failed; grpo-s\d: .*knows two groups"):
         study(config, tmp_path / "study")
 

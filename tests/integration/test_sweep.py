@@ -1,17 +1,14 @@
 """A sweep on real Ray Tune: what it leaves behind, resumption after a kill, failing trials, schedulers and searches."""
 
 import json
-import logging
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 from mlflow import MlflowClient
 
 from lens_core.config import RunConfig, load_config
@@ -20,45 +17,16 @@ from lens_core.progress import Progress
 from lens_core.stages.sweep import sweep
 from lens_core.tracking import EXPERIMENT, Tracking
 from lens_core.training.metrics_file import read_metrics
-from tests.fakes import save_tiny_policy
+from tests.helpers.sweeps import SPACE, design
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("ray_here")]
 
 ROOT = Path(__file__).resolve().parents[2]
-SPACE = "{train.learning_rate: {choice: [1.0e-3, 1.0e-4]}, methods.m.positive_weight: {choice: [0.0, 0.5]}}"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    yield
-    ray.shutdown()
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_policy(tmp_path_factory.mktemp("base"))
-
-
-def design(base: Path, *overrides: str, space: str = SPACE) -> RunConfig:
-    train = ["steps=4", "prompts_per_step=2", "group_size=4", "max_new_tokens=8", "warmup_steps=0", "max_tokens=null"]
-    others = [
-        f"base={base}",
-        "data.train.per_level=4",
-        "data.test.per_level=2",
-        "data.validation=4",
-        "evaluation.n=2",
-        "evaluation.ks=[1,2]",
-        "evaluation.max_new_tokens=8",
-        "methods={m: {objective: nsr}}",
-        "sweep.method=m",
-        f"sweep.space={space}",
-        "sweep.search=grid",
-        "sweep.scheduler=none",
-        "sweep.validate_every=2",
-        *overrides,
-    ]
-    return load_config("ladder-sweep", [*(f"train.{each}" for each in train), *others])
+def two_at_a_time(base: Path, *overrides: str, space: str = SPACE) -> RunConfig:
+    """On the six CPUs of the tests' cluster."""
+    return design(base, "sweep.cpus_per_trial=3", *overrides, space=space)
 
 
 def trial_runs(tracking: Tracking) -> list[Any]:
@@ -70,7 +38,7 @@ def trial_runs(tracking: Tracking) -> list[Any]:
 def test_grid_goes_through_all_combinations_and_leaves_a_configuration_to_train(base: Path, tmp_path: Path) -> None:
     tracking = Tracking(f"sqlite:///{tmp_path}/mlflow.db", "sweep")
     seen: list[Progress] = []
-    found = sweep(design(base), tmp_path / "sweep", tracking, seen.append)
+    found = sweep(two_at_a_time(base), tmp_path / "sweep", tracking, seen.append)
     combinations = {
         (t["values"]["train.learning_rate"], t["values"]["methods.m.positive_weight"]) for t in found["trials"]
     }
@@ -105,7 +73,7 @@ def test_grid_goes_through_all_combinations_and_leaves_a_configuration_to_train(
 
     # Called again, it runs nothing.
     written = [path.stat().st_mtime_ns for path in (tmp_path / "sweep/trials").glob("*/policy/model.safetensors")]
-    again = sweep(design(base), tmp_path / "sweep", tracking)
+    again = sweep(two_at_a_time(base), tmp_path / "sweep", tracking)
     assert again == found
     assert written == [
         path.stat().st_mtime_ns for path in (tmp_path / "sweep/trials").glob("*/policy/model.safetensors")
@@ -113,9 +81,9 @@ def test_grid_goes_through_all_combinations_and_leaves_a_configuration_to_train(
 
 
 def test_failing_trials_are_recorded_and_the_others_go_on(base: Path, tmp_path: Path) -> None:
-    space = "{methods.m.objective: {choice: [dr_grpo, 'tests.fakes:failing_objective']}}"
+    space = "{methods.m.objective: {choice: [dr_grpo, 'tests.helpers.fakes:failing_objective']}}"
     tracking = Tracking(f"sqlite:///{tmp_path}/mlflow.db", "sweep")
-    config = design(base, "train.prompts_per_step=3", "methods={m: {objective: dr_grpo}}", space=space)
+    config = two_at_a_time(base, "train.prompts_per_step=3", "methods={m: {objective: dr_grpo}}", space=space)
     found = sweep(config, tmp_path / "sweep", tracking)
     by_status = {trial["status"]: trial for trial in found["trials"]}
     assert by_status.keys() == {"finished", "failed"}
@@ -125,8 +93,8 @@ def test_failing_trials_are_recorded_and_the_others_go_on(base: Path, tmp_path: 
 
 
 def test_sweep_in_which_everything_fails_says_the_first_cause(base: Path, tmp_path: Path) -> None:
-    space = "{methods.m.objective: {choice: ['tests.fakes:failing_objective']}}"
-    config = design(base, "train.prompts_per_step=3", "methods={m: {objective: dr_grpo}}", space=space)
+    space = "{methods.m.objective: {choice: ['tests.helpers.fakes:failing_objective']}}"
+    config = two_at_a_time(base, "train.prompts_per_step=3", "methods={m: {objective: dr_grpo}}", space=space)
     with pytest.raises(LensError, match=r"every trial of the sweep failed, the first with: .*knows two groups"):
         sweep(config, tmp_path / "sweep")
 
@@ -138,7 +106,7 @@ def test_optuna_searches_ranges_and_schedulers_stop_trials(
     space = "{train.learning_rate: {loguniform: [1.0e-5, 1.0e-3]}, methods.m.positive_weight: {uniform: [0, 1]}}"
     overrides = ["sweep.search=optuna", f"sweep.scheduler={scheduler}", "sweep.trials=5", "train.steps=6"]
     overrides += [] if tokens is None else [f"train.max_tokens={tokens}"]
-    found = sweep(design(base, *overrides, "sweep.validate_every=1", space=space), tmp_path / "sweep")
+    found = sweep(two_at_a_time(base, *overrides, "sweep.validate_every=1", space=space), tmp_path / "sweep")
     assert len(found["trials"]) == 5
     assert all(1e-5 <= trial["values"]["train.learning_rate"] <= 1e-3 for trial in found["trials"])
     assert {trial["status"] for trial in found["trials"]} <= {"finished", "pruned"}
@@ -154,7 +122,7 @@ def test_population_goes_on_from_checkpoints_of_its_best_with_other_values(base:
         "{train.learning_rate: {loguniform: [1.0e-5, 1.0e-3]}, methods.m.positive_weight: {choice: [0.0, 0.5, 1.0]}}"
     )
     overrides = ["sweep.search=random", "sweep.scheduler=pbt", "sweep.trials=4", "train.steps=8"]
-    found = sweep(design(base, *overrides, space=space), tmp_path / "sweep")
+    found = sweep(two_at_a_time(base, *overrides, space=space), tmp_path / "sweep")
     assert [trial["status"] for trial in found["trials"]] == ["finished"] * 4
     assert all(1e-5 <= trial["values"]["train.learning_rate"] <= 1e-3 for trial in found["trials"])
     assert all(trial["history"][-1]["step"] == 8 for trial in found["trials"])
@@ -171,7 +139,7 @@ KILLED = """
 import sys
 from pathlib import Path
 from lens_core.stages.sweep import sweep
-from tests.integration.test_sweep import design
+from tests.helpers.sweeps import design
 sweep(design(Path(sys.argv[1]), "sweep.concurrent=1"), Path(sys.argv[2]))
 """
 

@@ -1,15 +1,10 @@
 import pytest
+import ray
 
-from tests.unit.verify.misleading import MISLEADING, outcomes
+from tests.helpers.misleading import MISLEADING, outcomes
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("ray_here")]
 
 
 def test_grade_gives_the_same_verdicts_in_a_ray_worker() -> None:
-    import ray
-
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
-    try:
-        assert ray.get(ray.remote(outcomes).remote(), timeout=120) == [outcome for _, _, outcome in MISLEADING]
-    finally:
-        ray.shutdown()
+    assert ray.get(ray.remote(outcomes).remote(), timeout=120) == [outcome for _, _, outcome in MISLEADING]

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.prerequisites import missing
+
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -14,8 +16,8 @@ VERL = Path(os.environ.get("LENS_VERL", Path(sys.prefix) / "verl"))
 
 
 def in_verl(*arguments: str) -> subprocess.CompletedProcess[str]:
-    if not VERL.is_dir() and "CI" not in os.environ:
-        pytest.skip("needs verl: run `make test`, or set LENS_VERL to the folder it is installed in")
+    if not VERL.is_dir():
+        missing("verl", "run `make test`, or set LENS_VERL to the folder it is installed in")
     paths = os.pathsep.join([str(VERL), str(ROOT)])
     environment = {**os.environ, "PYTHONPATH": paths, "VERL_USE_EXTERNAL_PLUGINS": "none"}
     command = [sys.executable, *arguments]

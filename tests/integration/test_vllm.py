@@ -1,7 +1,6 @@
 """VllmEngine with vLLM itself, against transformers with the same weights."""
 
 import importlib.util
-import os
 import random
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,42 +16,26 @@ from lens_core.errors import LensError
 from lens_core.rollout.decode import Sampled
 from lens_core.rollout.engine import SamplingConfig, load_policy, sample_rollouts
 from lens_core.rollout.vllm_engine import VllmEngine
-from lens_core.training.ladder_base import BaseConfig, character_tokenizer, new_policy
+from lens_core.training.ladder_base import character_tokenizer
+from tests.helpers.prerequisites import missing
+from tests.helpers.vllm_policy import ENDS, save_vllm_policy
 
 pytestmark = pytest.mark.integration
 
-# vLLM's attention on a CPU has no heads as small as those of tests/fakes.py.
-TINY = BaseConfig(hidden_size=32, intermediate_size=32, layers=2, heads=1)
-ENDS = list(range(2, 22))
-"""The tokenizer's own, 1, is not among them."""
 PROMPTS = [[30, 31, 32], [40, 41, 42, 43, 44, 45, 46, 47], [50]]
 TOLERANCE = 5e-5
 """Of a log-probability; 2e-6 is measured."""
 
 
-def save_policy(folder: Path, seed: int) -> Path:
-    policy = new_policy(TINY.model_copy(update={"seed": seed}), character_tokenizer())
-    with torch.no_grad():
-        policy.model.norm.weight.mul_(8)  # else all tokens are about as likely, at any temperature
-    policy.generation_config.eos_token_id = ENDS
-    policy.generation_config.top_k = 5  # to be ignored
-    policy.generation_config.do_sample = True
-    policy.save_pretrained(folder)
-    character_tokenizer().save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_policy(tmp_path_factory.mktemp("policy"), seed=0)
+    return save_vllm_policy(tmp_path_factory.mktemp("policy"), seed=0)
 
 
 @pytest.fixture(scope="module")
 def engine(folder: Path) -> Iterator[VllmEngine]:
     if importlib.util.find_spec("vllm") is None:
-        if "CI" in os.environ:
-            pytest.fail("vLLM is missing: `make vllm` installs it")
-        pytest.skip("needs vLLM: `make vllm` installs it")
+        missing("vLLM", "make vllm")
     importlib.import_module("vllm.entrypoints.llm")
     importlib.import_module("flask")  # MLflow's server loads it; its proxies raise outside of a request
     before = global_state()
@@ -163,7 +146,7 @@ def test_new_weights_replace_the_old_ones_and_what_they_computed(
     prompts = [list(range(30, 230))] * 4  # long enough for keys and values to be kept for the next call
     sampling = SamplingConfig(max_new_tokens=8)
     old = engine.sample_ids(prompts, sampling, seed=1)
-    engine.load_weights(model_of(save_policy(tmp_path, seed=1)).state_dict())
+    engine.load_weights(model_of(save_vllm_policy(tmp_path, seed=1)).state_dict())
     new = engine.sample_ids(prompts, sampling, seed=1)
     assert difference(model_of(tmp_path), prompts, new) < TOLERANCE
     assert difference(model_of(folder), prompts, new) > 0.1

@@ -1,7 +1,6 @@
 """Training and evaluation with rollouts from vLLM, on the shipped base policy."""
 
 import importlib.util
-import os
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from lens_core.errors import LensError
 from lens_core.evaluation.records import PassKReport, read_results
 from lens_core.rollout.engine import load_policy
 from lens_core.training.metrics_file import read_metrics
+from tests.helpers.prerequisites import missing
 
 pytestmark = pytest.mark.integration
 
@@ -35,9 +35,7 @@ SMALL = [
 @pytest.fixture(scope="module", autouse=True)
 def vllm() -> None:
     if importlib.util.find_spec("vllm") is None:
-        if "CI" in os.environ:
-            pytest.fail("vLLM is missing: `make vllm` installs it")
-        pytest.skip("needs vLLM: `make vllm` installs it")
+        missing("vLLM", "make vllm")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import save_tiny_policy
+from tests.helpers.fakes import save_tiny_policy
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]

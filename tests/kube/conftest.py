@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.manifests import of_kind
 from tests.kube.kubectl import kubectl, text
-from tests.manifests import of_kind
 
 
 @pytest.fixture(scope="session")

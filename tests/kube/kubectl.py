@@ -4,7 +4,7 @@ import subprocess
 
 import yaml
 
-from tests.manifests import KUBECTL, Manifest
+from tests.helpers.manifests import KUBECTL, Manifest
 
 
 def kubectl(*arguments: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -18,8 +18,8 @@ from lens_core.kube.launcher import launch
 from lens_core.kube.rayjob import GROUP, PLURAL, VERSION, Job
 from lens_core.kube.settings import ClusterConfig
 from lens_core.kube.status import JobState, Phase
+from tests.helpers.manifests import RENDERED, of_kind, rendered
 from tests.kube.kubectl import kubectl, text
-from tests.manifests import RENDERED, of_kind, rendered
 
 pytestmark = pytest.mark.kube
 

@@ -2,13 +2,12 @@
 
 import ast
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import typer
@@ -16,49 +15,10 @@ import yaml
 
 from lens_core.cli.main import GENERAL, app
 from lens_core.config import load_config, recipe_names
+from tests.helpers.docs import FENCE, PAGES, ROOT, CommandLine, blocks, calls, command_lines
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 LENS = typer.main.get_command(app)
-
-
-class CommandLine(NamedTuple):
-    page: str
-    text: str
-
-
-def blocks(page: Path, language: str) -> Iterator[str]:
-    yield from (text for found, text in FENCE.findall(page.read_text(encoding="utf-8")) if found == language)
-
-
-def command_lines() -> list[CommandLine]:
-    """Every line of a bash block that calls lens, and each code span in the text that does."""
-    found = []
-    for page in PAGES:
-        for block in blocks(page, "bash"):
-            lines = block.replace("\\\n", " ").splitlines()
-            found += [CommandLine(page.name, line) for line in lines if re.search(r"lens |lens_core[.]cli", line)]
-        text = FENCE.sub("", page.read_text(encoding="utf-8"))
-        found += [CommandLine(page.name, span) for span in re.findall(r"`(lens [^`]+)`", text)]
-    return found
-
-
-def calls(line: str) -> Iterator[list[str]]:
-    """Arguments of each call of lens in a shell line, that of a job behind `--` included."""
-    command: list[str] = []
-    for word in [*shlex.split(line, comments=True), ";"]:
-        if word not in ("&&", ";", "|", ">", "--"):
-            command.append(word)
-            continue
-        while command and re.match(r"[A-Z_]+=", command[0]):
-            del command[0]
-        if command and command[0] in ("lens", ".venv/bin/lens"):
-            yield command[1:]
-        elif "lens_core.cli" in command:  # python -m, accelerate launch
-            yield command[command.index("lens_core.cli") + 1 :]
-        command = []
 
 
 def fault(call: list[str]) -> str | None:

@@ -14,7 +14,7 @@ from lens_core.evaluation.records import ProblemResult
 from lens_core.rollout.decode import Sampled
 from lens_core.rollout.engine import SamplingConfig, TransformersEngine
 from lens_core.training.ladder_base import character_tokenizer
-from tests.fakes import tiny_policy
+from tests.helpers.fakes import tiny_policy
 
 PROBLEMS = ladder(2, 0, LEVELS)  # prompts of different lengths, so that batches are padded differently
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.manifests import PLATFORMS, RENDERED, Manifest, of_kind, pod_templates, rendered
+from tests.helpers.manifests import PLATFORMS, RENDERED, Manifest, of_kind, pod_templates, rendered
 
 GRANTED = {
     "lens-launcher": {

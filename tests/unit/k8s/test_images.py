@@ -8,7 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from lens_components.image import IMAGE
-from tests.manifests import ROOT, containers, pod_templates, rendered
+from tests.helpers.manifests import ROOT, containers, pod_templates, rendered
 
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 DOCKERFILES = sorted((ROOT / "images").glob("*/Dockerfile"))

@@ -19,8 +19,8 @@ from lens_core.kube.rayjob import Job
 from lens_core.kube.rayjob import manifest as rayjob
 from lens_core.kube.rules import check
 from lens_core.kube.settings import load_cluster
-from tests.crds import errors
-from tests.manifests import (
+from tests.helpers.crds import errors
+from tests.helpers.manifests import (
     PLATFORMS,
     RENDERED,
     ROOT,

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from lens_core.kube.rayjob import COMMAND, DIGEST, Job, Owner, job_name, manifest
 from lens_core.kube.rules import check
 from lens_core.kube.settings import ClusterConfig, NodeConfig, WorkersConfig
-from tests.crds import errors
+from tests.helpers.crds import errors
 
 SMALL = {"image": "lens:1"}
 FULL = {

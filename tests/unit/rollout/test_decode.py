@@ -8,7 +8,7 @@ from transformers import DynamicCache, PreTrainedModel, Qwen2Config, Qwen2ForCau
 
 from lens_core.rollout import decode
 from lens_core.rollout.decode import Sampled, decodable, row_uniforms, sample
-from tests.fakes import tiny_policy
+from tests.helpers.fakes import tiny_policy
 
 ENDS = set(range(2, 12))
 PROMPTS = torch.tensor([[0, 0, 14, 15, 16], [0, 0, 14, 15, 16], [17, 18, 19, 20, 21], [0, 0, 0, 0, 22]] * 4)

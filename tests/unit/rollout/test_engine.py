@@ -6,7 +6,7 @@ from lens_core.config import PromptConfig
 from lens_core.errors import LensError
 from lens_core.rollout.engine import encode_prompt, format_prompt, load_policy, load_tokenizer
 from lens_core.training.ladder_base import character_tokenizer
-from tests.fakes import save_tiny_policy
+from tests.helpers.fakes import save_tiny_policy
 
 
 def test_load_policy_reads_what_was_saved(tmp_path: Path) -> None:

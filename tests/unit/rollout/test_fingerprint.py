@@ -6,7 +6,7 @@ import pytest
 from lens_core.errors import LensError
 from lens_core.rollout import fingerprint as module
 from lens_core.rollout.fingerprint import identity
-from tests.fakes import save_tiny_policy
+from tests.helpers.fakes import save_tiny_policy
 
 
 def test_identity_is_that_of_weights_configuration_and_tokenizer(tmp_path: Path) -> None:

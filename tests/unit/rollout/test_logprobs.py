@@ -4,7 +4,7 @@ import torch
 from lens_core.rollout.engine import SamplingConfig, TransformersEngine, sample_rollouts
 from lens_core.rollout.logprobs import SamplingLogprobs, sampling_logprobs
 from lens_core.training.ladder_base import character_tokenizer
-from tests.fakes import tiny_policy
+from tests.helpers.fakes import tiny_policy
 
 QUESTIONS = ["Compute 1+1.", "A longer question than the first, so that prompts are padded."]
 

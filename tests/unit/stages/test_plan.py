@@ -6,7 +6,7 @@ from lens_core.config import TrainConfig, load_config
 from lens_core.errors import LensError
 from lens_core.rollout.engine import load_policy
 from lens_core.stages.plan import memory_bytes, plan_training
-from tests.fakes import save_tiny_policy
+from tests.helpers.fakes import save_tiny_policy
 
 PAPER = load_config("llama-3.1-8b-math-dapo")
 GIB = 2**30

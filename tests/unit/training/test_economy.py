@@ -16,7 +16,7 @@ from lens_core.training.economy import (
     thin,
     trimmed,
 )
-from tests.fakes import tiny_policy
+from tests.helpers.fakes import tiny_policy
 
 
 def batch(advantages: list[float], completions: list[list[int]]) -> dict[str, torch.Tensor]:

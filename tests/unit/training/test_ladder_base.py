@@ -6,7 +6,7 @@ import torch
 
 from lens_core.rollout.engine import load_policy
 from lens_core.training.ladder_base import BaseConfig, character_tokenizer, corpus, train_base
-from tests.fakes import TINY
+from tests.helpers.fakes import TINY
 
 SHIPPED = Path(str(resources.files("lens_core.training") / "ladder-base"))
 SHORT = TINY.model_copy(update={"steps": 3, "batch_size": 4})

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lens_core.verify import Grader, Outcome
 from lens_core.verify.extract import find_answer
-from tests.unit.verify.misleading import MISLEADING, outcomes
+from tests.helpers.misleading import MISLEADING, outcomes
 
 
 def test_grade_gives_the_same_verdicts_in_a_thread_an_event_loop_and_a_process() -> None:
@@ -31,7 +31,7 @@ def test_grade_gives_the_same_verdicts_in_a_thread_an_event_loop_and_a_process()
 
     assert asyncio.run(in_loop()) == here
 
-    code = "import json; from tests.unit.verify.misleading import outcomes; print(json.dumps(outcomes()))"
+    code = "import json; from tests.helpers.misleading import outcomes; print(json.dumps(outcomes()))"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert json.loads(printed) == here
 

@@ -1,6 +1,6 @@
 """What test_ranks.py starts on one process and on two: a training whose completions do not depend on the ranks.
 
-torchrun --nproc-per-node 2 tests/integration/ranks.py FOLDER ROWS_PER_RANK [sharded]
+torchrun --nproc-per-node 2 tests/helpers/ranks.py FOLDER ROWS_PER_RANK [sharded]
 
 `sharded`: the policy is cut up among the processes (FSDP2), which Accelerate does on accelerators only. It takes the
 processes for such; the shards, and what gloo carries between them, are real.
@@ -19,8 +19,8 @@ from trl import GRPOConfig
 from lens_core.training.ladder_base import character_tokenizer
 from lens_core.training.run import SHARDED
 from lens_core.training.trainer import LensTrainer
-from tests.fakes import tiny_policy
-from tests.integration.test_trainer import DATASET
+from tests.helpers.fakes import tiny_policy
+from tests.helpers.trainers import DATASET
 
 GROUP = 4
 

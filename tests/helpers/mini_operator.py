@@ -13,7 +13,7 @@ from typing import Any
 
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from tests.integration.kube_server import KubeServer, Manifest
+from tests.helpers.kube_server import KubeServer, Manifest
 
 ENDS = {JobStatus.SUCCEEDED: "Complete", JobStatus.STOPPED: "Complete", JobStatus.FAILED: "Failed"}
 

@@ -1,6 +1,6 @@
 """What test_evaluation.py starts, and kills: an evaluation in a process of its own, which tells what is on disk.
 
-python tests/integration/evaluation_life.py POLICY DATA OUTPUT
+python tests/helpers/evaluation_life.py POLICY DATA OUTPUT
 """
 
 import sys

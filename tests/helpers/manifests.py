@@ -11,7 +11,7 @@ import yaml
 
 Manifest = dict[str, Any]
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 KUBECTL = Path(sys.executable).with_name("kubectl")
 PLATFORMS = ("overlays/local", "overlays/gpu", "overlays/production")
 RENDERED = (*PLATFORMS, "ray/base", "ray/gpu")

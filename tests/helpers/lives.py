@@ -1,6 +1,6 @@
 """What test_kill.py starts: a training that is killed at random moments and resumed, each life in a process of its own.
 
-    python tests/e2e/lives.py BASE DATA OUTPUT STORE KILLS
+    python tests/helpers/lives.py BASE DATA OUTPUT STORE KILLS
 
 Lives are forked from this process once everything is imported, so that a life costs no imports.
 """

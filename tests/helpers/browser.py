@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,9 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
 import requests
 from playwright.sync_api import Browser, ConsoleMessage, Page, Route, expect, sync_playwright
+
+from tests.helpers.ports import free_port
+from tests.helpers.prerequisites import missing
 
 DESKTOP, PHONE = 1280, 390
 """Widths in CSS pixels."""
@@ -38,9 +39,7 @@ def chromium() -> Iterator[Browser]:
     """Debian's package; Playwright's own builds are not needed."""
     program = shutil.which("chromium")
     if program is None:
-        if "CI" in os.environ:
-            pytest.fail("Chromium is missing: apt-get install chromium")
-        pytest.skip("needs Chromium: apt-get install chromium")
+        missing("Chromium", "apt-get install chromium")
     with sync_playwright() as playwright:
         sandbox = ["--no-sandbox"] if os.getuid() == 0 else []  # it refuses to run as root otherwise
         browser = playwright.chromium.launch(executable_path=program, args=sandbox)
@@ -98,9 +97,7 @@ def overflow(page: Page) -> dict[str, int]:
 @contextmanager
 def mlflow_ui(home: Path) -> Iterator[str]:
     """Address of what `lens ui` serves of a home folder."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "lens_core.cli", "ui", "--home", str(home), "--port", str(port)]
     with tempfile.TemporaryFile("w+") as log:

@@ -1,0 +1,45 @@
+"""Which tests stay in one process of pytest-xdist, and which begin first.
+
+xdist has groups of its own, by `--dist loadgroup`, which pytest 9.2 ignores: it no longer takes the names that they are
+written into.
+"""
+
+from pathlib import PurePosixPath
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+KINDS = ("unit", "integration", "e2e", "kube", "gpu")
+"""Folders in their order: what is fast, and fails in minutes, comes first."""
+TOGETHER = {
+    "ray": ("test_ray_rollouts", "test_ray_train", "test_stopping", "test_study", "test_sweep", "test_verify_ray"),
+    "head": ("test_kube_ray", "test_ray_cluster"),
+    "demo": ("test_browser", "test_demo"),
+}
+"""Modules that share a cluster, or a finished demo. They take minutes, and begin before others of their kind."""
+_GROUP_OF = {module: group for group, modules in TOGETHER.items() for module in modules}
+
+
+def group(nodeid: str) -> str:
+    """What a test shares its fixtures with: the folder of unit tests, or the module, or modules of one cluster."""
+    path = PurePosixPath(nodeid.partition("::")[0])
+    return path.parent.as_posix() if "unit" in path.parts else _GROUP_OF.get(path.stem, path.as_posix())
+
+
+def turn(nodeid: str) -> tuple[int, int]:
+    """The place of a test in the order of a run."""
+    parts = PurePosixPath(nodeid.partition("::")[0]).parts
+    longest = list(TOGETHER)
+    return KINDS.index(parts[1]), longest.index(group(nodeid)) if group(nodeid) in longest else len(longest)
+
+
+class InGroups(LoadScopeScheduling):
+    """Hands out groups whole, in the order of their first tests."""
+
+    def __init__(self, config: pytest.Config, log: Any = None) -> None:
+        config.option.loadscopereorder = False
+        super().__init__(config, log)
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group(nodeid)

@@ -1,0 +1,24 @@
+"""What stays in one process, and in which order."""
+
+from pathlib import Path
+
+from tests.helpers.scheduling import TOGETHER, group, turn
+
+TESTS = Path(__file__).resolve().parents[1]
+
+
+def test_groups_are_folders_of_unit_tests_modules_and_modules_of_one_cluster() -> None:
+    assert group("tests/unit/kube/test_lease.py::test_a[x/y]") == group("tests/unit/kube/test_rules.py::test_b")
+    assert group("tests/integration/test_run.py::test_a") != group("tests/integration/test_cli.py::test_a")
+    assert group("tests/integration/test_sweep.py::test_a") == group("tests/integration/test_study.py::test_a") == "ray"
+
+
+def test_order_is_unit_then_clusters_then_other_modules_then_e2e() -> None:
+    inside = ["unit/test_x.py", "integration/test_kube_ray.py", "integration/test_run.py", "e2e/test_demo.py"]
+    names = [f"tests/{each}::test_a" for each in inside]
+    assert sorted(names[::-1], key=turn) == names
+
+
+def test_modules_that_are_together_exist() -> None:
+    modules = {path.stem for path in TESTS.glob("*/test_*.py")}
+    assert {module for together in TOGETHER.values() for module in together} <= modules
