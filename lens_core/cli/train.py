@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,6 +22,7 @@ from lens_core.cli.options import (
 from lens_core.cli.output import conclude, progress
 from lens_core.cli.recipe import as_yaml
 from lens_core.errors import LensError
+from lens_core.files import read_json
 
 if TYPE_CHECKING:
     from lens_core.distributed.count import Workers
@@ -114,7 +114,7 @@ def train(
                 stages.prepare(settings, data, tracking, display)
         start = stages.base(settings, folder / "base") if base is None else base
         stages.train(settings, method, data, start, folder, tracking, display, resume, _workers(workers))
-    summary = json.loads((folder / stages.TRAINING_FILE).read_text(encoding="utf-8"))
+    summary = read_json(folder / stages.TRAINING_FILE)
     conclude({"policy": folder, **summary}, str(folder))
 
 

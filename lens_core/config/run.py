@@ -107,8 +107,9 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _one_verifier(self) -> Self:
-        for method, name in product(self.methods, ("verifier", "answer_pattern")):
-            trained, measured = getattr(self.train_for(method), name), getattr(self.evaluation, name)
+        trains = map(self.train_for, self.methods)
+        for train, name in product(trains, ("verifier", "answer_pattern")):
+            trained, measured = getattr(train, name), getattr(self.evaluation, name)
             if trained != measured:
                 raise ValueError(
                     f"train.{name} {trained!r} and evaluation.{name} {measured!r} must be the same: "

@@ -17,6 +17,7 @@ from lens_core.data.readers import Strict, read_source
 from lens_core.data.spool import Spool
 from lens_core.data.summary import SUMMARY_FILE, DataSummary, Part, Tally
 from lens_core.errors import LensError
+from lens_core.files import replacing
 from lens_core.progress import Listener, ignore
 
 TRAIN_FILE, TEST_FILE, VALIDATION_FILE = "train.jsonl", "test.jsonl", "validation.jsonl"
@@ -150,11 +151,8 @@ def _write_split(starts: array[int], problems: Spool, path: Path) -> Part:
 
 
 def _write_lines(lines: Iterable[bytes], path: Path) -> None:
-    """The file appears whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
+    with replacing(path) as file:
         file.writelines(lines)
-    partial.replace(path)
 
 
 def _write_parquet(lines: Iterator[bytes], path: Path) -> None:
@@ -164,8 +162,6 @@ def _write_parquet(lines: Iterator[bytes], path: Path) -> None:
 
     types = {"level": pa.int64()}
     schema = pa.schema([(name, types.get(name, pa.string())) for name in Problem.model_fields])
-    partial = path.with_name(path.name + ".partial")
-    with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+    with replacing(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
         while rows := [json.loads(line) for line in islice(lines, _ROW_GROUP)]:
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-    partial.replace(path)

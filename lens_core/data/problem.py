@@ -8,6 +8,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lens_core.files import replacing
+
 
 class Problem(BaseModel):
     """A question with a verifiable answer. One line of a problems file is one Problem as JSON."""
@@ -32,13 +34,11 @@ class Problem(BaseModel):
 def write_problems(problems: Iterable[Problem], path: Path) -> int:
     """Write `problems` as JSON Lines and return their number. The file appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
     count = 0
-    with partial.open("w", encoding="utf-8") as file:
+    with replacing(path) as file:
         for problem in problems:
-            file.write(problem.model_dump_json(exclude_none=True) + "\n")
+            file.write(problem.model_dump_json(exclude_none=True).encode() + b"\n")
             count += 1
-    partial.replace(path)
     return count
 
 

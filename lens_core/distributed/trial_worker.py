@@ -21,6 +21,7 @@ from lens_core.distributed.trials import ERROR_FILE
 from lens_core.errors import first_line
 from lens_core.evaluation.evaluate import evaluate_engine
 from lens_core.evaluation.passk import mean_pass_at_k
+from lens_core.files import read_json, write_json
 from lens_core.rollout.engine import TransformersEngine
 from lens_core.training.checkpoint import last_checkpoint, trained_steps
 from lens_core.training.metrics_file import read_metrics
@@ -157,12 +158,12 @@ def _earlier_reports(trial: Path, values: dict[str, Any], start: Path | None) ->
     from the last checkpoint in its folder.
     """
     path = trial / VALUES_FILE
-    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != values:
+    if path.exists() and read_json(path) != values:
         # A trial that Tune had not yet written down, and it chose other values for the next of its id; or one that goes
         # on with another's policy.
         shutil.rmtree(trial)
     trial.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(values) + "\n", encoding="utf-8")
+    write_json(path, values)
     (trial / ERROR_FILE).unlink(missing_ok=True)
     earlier = _read_reports(trial)
     checkpoint = last_checkpoint(trial / POLICY) if start is None else start

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lens_core.errors import LensError
-from lens_core.files import read_json
+from lens_core.files import read_json, write_text
 from lens_core.progress import Listener, Progress, parse_marked
 from lens_core.stages import COMPARISON_FILE, PASSK_FILE, REPORT_FILE, VIEWER_FILE
 from lens_core.stages.sweep import WORKING_FILES
@@ -74,7 +74,7 @@ def run_local(launch: Launch, home: Path, on_progress: Listener) -> LocalRun:
     tracking = Tracking(launch.tracking_uri, parameters["run"])
     folder = home / "runs" / tracking.run
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(launch.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_text(folder / "config.json", launch.config.model_dump_json(indent=2) + "\n")
     local.init(
         local.SubprocessRunner(use_venv=False),
         pipeline_root=str(home / "kfp"),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from lens_core.config import SHIPPED_BASE, ModelShape, RunConfig, TrainConfig
 from lens_core.errors import LensError
+from lens_core.files import read_json
 
 _GIB = 2**30
 _PROMPT_TOKENS = 256
@@ -95,7 +94,7 @@ def _shape(settings: RunConfig, base: Path | None) -> ModelShape | None:
 
 def _read_shape(path: Path) -> ModelShape:
     """The shape of a Llama- or Qwen-like decoder: grouped attention, a gated MLP, perhaps tied embeddings."""
-    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    config = read_json(path)
     hidden, layers, heads = config["hidden_size"], config["num_hidden_layers"], config["num_attention_heads"]
     kv_heads, head_size = config.get("num_key_value_heads", heads), config.get("head_dim") or hidden // heads
     attention = 2 * hidden * head_size * (heads + kv_heads)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from lens_core.errors import LensError
+from lens_core.files import read_json
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -109,7 +109,7 @@ def champion_of(run: StageRun, name: str) -> Champion | None:
         )
     with tempfile.TemporaryDirectory() as folder:
         path = run.client.download_artifacts(evaluation, COUNTS_FILE, folder)
-        stored: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+        stored = read_json(Path(path))
     counts = {problem: (n, correct) for problem, (n, correct) in stored["counts"].items()}
     return Champion(str(version.version), stored["data_digest"], counts)
 

@@ -8,7 +8,6 @@ One process talks to the engine: it collects the prompts of all ranks and gives 
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ import torch
 from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor
 
+from lens_core.files import read_json, write_json
 from lens_core.rollout.decode import Sampled
 from lens_core.rollout.engine import Sampler, SamplingConfig
 from lens_core.training.checkpoint import CheckpointMixin
@@ -167,13 +167,13 @@ class EngineMixin(CheckpointMixin):
         super()._save_lens_state(checkpoint)
         if self._ahead and self.accelerator.is_main_process:
             drawn = [{"step": batch.step, "drawn": asdict(batch.result())} for batch in self._ahead]
-            (checkpoint / AHEAD_FILE).write_text(json.dumps(drawn) + "\n", encoding="utf-8")
+            write_json(checkpoint / AHEAD_FILE, {"batches": drawn})
 
     def _load_lens_state(self, checkpoint: Path) -> None:
         super()._load_lens_state(checkpoint)
         path = checkpoint / AHEAD_FILE
         if path.exists():
-            batches = json.loads(path.read_text(encoding="utf-8"))
+            batches = read_json(path)["batches"]
             self._ahead = deque(_Ahead(batch["step"], partial(Sampled, **batch["drawn"])) for batch in batches)
 
 

@@ -16,6 +16,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from lens_core.data.ladder import boxed, climb
+from lens_core.files import write_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
@@ -158,5 +159,5 @@ def train_base(config: BaseConfig, output: Path, on_step: Callable[[int, float],
             on_step(step, loss.item())
     model.save_pretrained(output)
     tokenizer.save_pretrained(output)
-    (output / "recipe.json").write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_text(output / "recipe.json", config.model_dump_json(indent=2) + "\n")
     return output

@@ -37,10 +37,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "evaluation": ({"errors", "files", "config", "data", "verify", "rollout"}, {"numpy", "pydantic", "scipy"}),
     "distributed": (
-        {"errors", "signals", "config", "data", "rollout", "training", "evaluation"},
+        {"errors", "files", "signals", "config", "data", "rollout", "training", "evaluation"},
         {"ray", "optuna", "torch", "transformers", "safetensors"},
     ),
-    "tracking": ({"errors", "signals", "config"}, {"mlflow", "psutil", "requests", "tenacity"}),
+    "tracking": ({"errors", "files", "signals", "config"}, {"mlflow", "psutil", "requests", "tenacity"}),
     "report": (
         {"files", "data", "evaluation"},
         {"numpy", "matplotlib", "jinja2", "markupsafe", "optuna", "huggingface_hub"},
@@ -58,7 +58,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"google", "kfp", "kfp_server_api", "tenacity", "urllib3"},
     ),
     "cli": (
-        {"errors", "progress", "config", "data", "training", "evaluation", "distributed", "tracking", "report"}
+        {"errors", "files", "progress", "config", "data", "training", "evaluation", "distributed", "tracking", "report"}
         | {"kube", "stages", "kfp", "lens_pipelines"},
         {"packaging", "psutil", "pydantic_core", "requests", "rich", "torch", "typer", "yaml"},
     ),
