@@ -17,7 +17,7 @@ test: setup vllm lm-eval $(VENV)/verl/ready  ## all tests but those that take lo
 test-unit: setup  ## the fast tests
 	@$(PYTEST) tests/unit
 
-test-long: setup  ## the others: many kills at random moments
+test-long: setup  ## the others, which take minutes a test
 	@$(PYTEST) -m long
 
 lint: setup  ## style and types

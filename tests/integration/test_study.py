@@ -74,8 +74,9 @@ def test_study_in_which_everything_fails_says_the_first_cause(base: Path, tmp_pa
 
 
 def test_folder_of_another_study_is_refused(base: Path, tmp_path: Path) -> None:
-    (tmp_path / "design.json").write_text('{"digest": "0"}')
-    with pytest.raises(LensError, match="holds another ladder-quick"):
+    begun = design(base, "{grpo: {objective: nsr}}").model_dump(mode="json")
+    (tmp_path / "design.json").write_text(json.dumps({"config": begun}))
+    with pytest.raises(LensError, match=r"was begun with methods\.grpo\.objective nsr, now grpo: go on with"):
         study(design(base, "{grpo: {objective: grpo}}"), tmp_path)
 
 
