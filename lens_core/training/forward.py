@@ -50,9 +50,14 @@ class ForwardMixin(GRPOTrainer):
         return super()._compute_loss(model, thinned) * loss_factor(thinned, inputs, self.loss_type)
 
     def _as_many_rows_as_other_ranks(self, batch: Batch, thinned: Batch | None) -> Batch | None:
-        """Collective operations inside of super's loss need equal shapes: short ranks repeat a row without gradient."""
+        """Collective operations inside of super's loss need equal shapes: short ranks repeat a row without gradient.
+
+        Where no rank has a row, the last micro-batch of a step still takes one through the wrapped policy: only there
+        do DDP and FSDP reduce what they held back of the micro-batches before.
+        """
         rows = 0 if thinned is None else len(thinned["advantages"])
         most = int(self.accelerator.gather(torch.tensor([rows], device=self.accelerator.device)).max())
+        most = max(most, int(self.accelerator.sync_gradients))
         if most == 0:
             return None
         if thinned is None:

@@ -1,0 +1,49 @@
+"""Several ranks and several micro-batches a step: micro-batches without gradient cost no other one its own.
+
+What DDP and FSDP hold back under `no_sync` is reduced in the backward pass of a step's last micro-batch. If that one
+does not go through the wrapped policy, the gradient of the others is lost, or differs from rank to rank.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.accumulation import EVERY, SOME, Choices
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def measured(folder: Path, *options: str) -> list[dict[str, Any]]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    arguments = [str(ROOT / "tests/helpers/accumulation.py"), str(folder), *options]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "OMP_NUM_THREADS": "1"}
+    result = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, timeout=500)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return [
+        json.loads(line.removeprefix("RESULT ")) for line in result.stdout.splitlines() if line.startswith("RESULT ")
+    ]
+
+
+@pytest.mark.parametrize("how", [(), ("sharded",)], ids=["ddp", "fsdp2"])
+@pytest.mark.parametrize(
+    ("choices", "which"),
+    [(SOME, ()), pytest.param(EVERY, ("every",), marks=pytest.mark.long)],
+    ids=["some", "every"],
+)
+def test_gradient_is_stock_trls_whichever_micro_batches_carry_it(
+    choices: Choices, which: tuple[str, ...], how: tuple[str, ...], tmp_path: Path
+) -> None:
+    found = measured(tmp_path, *how, *which)
+    assert len(found) == sum(map(len, choices.values()))
+    for each in found:
+        assert (each["norm"] > 1e-3) == bool(each["kept"]), each  # there is something to lose
+        assert each["apart"] == 0, each
+        assert each["off"] < 1e-6, each
+        assert each["stock"] < 1e-6, each
