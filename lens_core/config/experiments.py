@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from lens_core.config.sections import Section
+from lens_core.config.train import Seed
 
 _LISTS = ("choice", "grid_search")
 
@@ -18,7 +19,7 @@ DISTRIBUTIONS = (*_LISTS, "uniform", "quniform", "loguniform", "randint", "logra
 class StudyConfig(Section):
     """An experiment: every method with every seed, on the same base, data and budget (`lens study`)."""
 
-    seeds: tuple[int, ...] = Field(min_length=2)
+    seeds: tuple[Seed, ...] = Field(min_length=2)
     """`train.seed` of each training; methods are compared in pairs of the same seed."""
     reference: str = "grpo"
     """The method that the others are compared with; one of `methods`."""
@@ -55,7 +56,7 @@ class SweepConfig(Section):
     """Ray CPUs for each trial."""
     gpus_per_trial: float = Field(0, ge=0)
     """Ray GPUs for each trial; a fraction shares a GPU."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
     """Random seed of the search; the trainings all use `train.seed`."""
 
     @field_validator("space")

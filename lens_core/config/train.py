@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from lens_core.config.sections import Section
 from lens_core.config.verifier import AnswerPattern, Verifier
 from lens_core.verify.plugin import BUILT_IN
+
+Seed = Annotated[int, Field(ge=0, lt=2**32 - 2**16)]
+"""Of a training: NumPy's generator, which Transformers seeds, takes 32 bits, and each rank adds its number."""
 
 
 class PromptConfig(Section):
@@ -168,7 +171,7 @@ class TrainConfig(Section):
     """Number of checkpoints to keep; older ones are deleted."""
     log_every: int = Field(1, ge=1)
     """Steps between two lines of metrics."""
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     """Random seed of sampling and of the order of prompts."""
 
     @model_validator(mode="after")

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
@@ -49,12 +48,6 @@ class Sampled:
     """log-probability of each token under the distribution that it was drawn from."""
     entropies: list[list[float]]
     """Entropy of that distribution, in nats; empty lists unless asked for."""
-
-
-def row_uniforms(seed: int, first_row: int, rows: int, steps: int) -> Tensor:
-    """[rows, steps] in (0, 1]: row `i` is a random stream of its own, that of `(seed, first_row + i)`."""
-    streams = (np.random.Generator(np.random.Philox(key=[seed, first_row + row])) for row in range(rows))
-    return torch.from_numpy(np.stack([1 - stream.random(steps, dtype=np.float32) for stream in streams]))
 
 
 def decodable(model: PreTrainedModel) -> bool:

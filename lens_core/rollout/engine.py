@@ -15,8 +15,9 @@ from torch import Tensor
 
 from lens_core.config import PromptConfig
 from lens_core.errors import LensError, first_line
-from lens_core.rollout.decode import Sampled, decodable, row_uniforms, sample
+from lens_core.rollout.decode import Sampled, decodable, sample
 from lens_core.rollout.logprobs import sampling_logprobs
+from lens_core.rollout.streams import row_uniforms, stream_seed
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -161,7 +162,7 @@ class TransformersEngine:
         padded = padded.to(self.model.device)
         if not decodable(self.model):
             with torch.random.fork_rng(devices=_cuda_devices()):
-                torch.manual_seed(seed + first_row)
+                torch.manual_seed(stream_seed(seed, first_row))
                 return self._generate(padded, sampling)
         return sample(
             self.model,

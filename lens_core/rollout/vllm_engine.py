@@ -23,6 +23,7 @@ from torch import Tensor
 from lens_core.errors import LensError, first_line
 from lens_core.rollout.decode import Sampled
 from lens_core.rollout.engine import SamplingConfig, end_tokens
+from lens_core.rollout.streams import stream_seed
 
 _CPU_CACHE_BYTES = 2**29
 """For keys and values, taken at once; answers that do not fit wait their turn."""
@@ -88,7 +89,7 @@ class VllmEngine:
                 "this vLLM engine: lower max_new_tokens, leave out long prompts, or build it with another max_length"
             )
         # A seed of its own for every answer: what is drawn does not depend on how vLLM puts batches together.
-        seeds: list[int] = np.random.SeedSequence(seed).generate_state(first_row + len(prompts))[first_row:].tolist()
+        seeds = [stream_seed(seed, first_row + row) for row in range(len(prompts))]
         requests = [
             SamplingParams(
                 temperature=sampling.temperature,

@@ -40,9 +40,10 @@ from lens_core import baselines
 from lens_core.config import EconomyConfig
 from lens_core.errors import LensError
 from lens_core.objective import LensConfig, confidence
-from lens_core.rollout.decode import OnEnd, Sampled, decodable, row_uniforms, sample
+from lens_core.rollout.decode import OnEnd, Sampled, decodable, sample
 from lens_core.rollout.engine import Sampler
 from lens_core.rollout.logprobs import sampling_logprobs
+from lens_core.rollout.streams import row_uniforms, stream_seed
 from lens_core.training.economy import Batch, concatenated, loss_mask, take_groups
 from lens_core.training.engine_rollouts import AsyncSampler, Draws, EngineMixin, next_seed
 from lens_core.training.forward import ForwardMixin, causal_lm, padded
@@ -373,7 +374,7 @@ class LensTrainer(EngineMixin, ForwardMixin, NonFiniteMixin, GRPOTrainer):
     def _further_prompts(self, count: int) -> list[dict[str, Any]]:
         """`count` prompts of the training data, each repeated for its group; other ones on every call and rank."""
         self.draws.resamples += 1
-        generator = torch.Generator().manual_seed(self.args.seed * 1_000_003 + self.draws.resamples)
+        generator = torch.Generator().manual_seed(stream_seed(self.args.seed, self.draws.resamples))
         of_all_ranks = (count * self.accelerator.num_processes,)
         first = self._first_row(count)
         rows = torch.randint(len(self.train_dataset), of_all_ranks, generator=generator)[first : first + count]

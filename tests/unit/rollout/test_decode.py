@@ -7,7 +7,8 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 from lens_core.rollout import decode
-from lens_core.rollout.decode import Sampled, decodable, row_uniforms, sample
+from lens_core.rollout.decode import Sampled, decodable, sample
+from lens_core.rollout.streams import row_uniforms
 from tests.helpers.fakes import tiny_policy
 
 ENDS = set(range(2, 12))
@@ -146,16 +147,6 @@ def test_a_row_draws_the_same_however_the_batch_is_cut_up() -> None:
     ]
     assert [ids for part in parts for ids in part.token_ids] == whole.token_ids
     assert len({tuple(ids) for ids in whole.token_ids}) > 10  # equal prompts draw different answers
-
-
-def test_row_uniforms_are_streams_of_their_own() -> None:
-    table = row_uniforms(1, 0, 2000, 3)
-    assert 0 < table.min() <= table.max() <= 1
-    assert torch.equal(row_uniforms(1, 10, 5, 3), table[10:15])
-    assert not torch.equal(row_uniforms(2, 10, 5, 3), table[10:15])
-    assert (
-        torch.corrcoef(torch.stack([table[:-1, 0], table[1:, 0], table[:-1, 1]])).fill_diagonal_(0).abs().max() < 0.08
-    )
 
 
 def test_row_seeded_draws_follow_the_distribution_and_leave_the_global_state_alone() -> None:
