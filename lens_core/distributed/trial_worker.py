@@ -24,7 +24,7 @@ from lens_core.evaluation.passk import mean_pass_at_k
 from lens_core.files import read_json, write_json
 from lens_core.rollout.engine import TransformersEngine
 from lens_core.training.checkpoint import last_checkpoint, trained_steps
-from lens_core.training.metrics_file import read_metrics
+from lens_core.training.metrics_file import read_metrics, rollout_steps
 from lens_core.training.run import train_policy
 from lens_core.training.spec import TrainingSpec
 
@@ -86,7 +86,7 @@ class TrialValidation(TrainerCallback):
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Right after the metrics of the step have been written, so that its tokens are known."""
         ended = control.should_training_stop or state.global_step >= state.max_steps
-        step_was_logged = bool(state.log_history) and "reward" in state.log_history[-1]
+        step_was_logged = bool(state.log_history) and "grad_norm" in state.log_history[-1]  # else the summary
         if step_was_logged and (ended or state.global_step % self._every == 0):
             self._report(state.global_step, ended, **kwargs)
 
@@ -108,7 +108,7 @@ class TrialValidation(TrainerCallback):
         batches = evaluate_engine(self._problems, engine, self._evaluation)
         counts = [result.counts for batch in batches for result in batch]
         model.train(was_training)
-        last = read_metrics(self._trial / POLICY)[-1]
+        last = rollout_steps(read_metrics(self._trial / POLICY))[-1]
         report = {
             "pass_at_k": mean_pass_at_k(counts, self._k, resamples=1).estimate,
             "step": step,

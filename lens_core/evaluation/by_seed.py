@@ -74,7 +74,7 @@ def paired_differences(values: Mapping[str, Mapping[int, float]], reference: str
 
 
 def tokens_to_reach(history: Sequence[Mapping[str, float]], target: float, window: int = 10) -> float | None:
-    """Completion tokens generated until the mean reward of `window` steps in a row has first reached `target`.
+    """Completion tokens generated until the mean reward of `window` batches in a row has first reached `target`.
 
     The reward of sampled answers is the policy's Pass@1 on the training problems, measured as it trains. None where it
     was never reached.

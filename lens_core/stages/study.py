@@ -29,14 +29,14 @@ from lens_core.stages.preparation import base as base_policy
 from lens_core.stages.preparation import prepare
 from lens_core.stages.training import train
 from lens_core.tracking import Tracking, parent_run
-from lens_core.training.metrics_file import read_metrics
+from lens_core.training.metrics_file import read_metrics, rollout_steps
 
 STUDY_FILE = "study.json"
 _POLICY, _EVALUATION, _ERROR = "policy", "evaluation", "error.txt"
 _CHANGEABLE = ("study.seeds", "study.cpus_per_training", "study.gpus_per_training", "sweep")
 """What a study that goes on may have other values of: further seeds are further cells."""
 _LAST_STEPS = 10
-"""The reference's mean reward over so many last steps is what others are to reach with fewer tokens."""
+"""The reference's mean reward over so many last batches of rollouts is what others are to reach with fewer tokens."""
 
 
 def study(
@@ -108,7 +108,10 @@ def results(config: RunConfig, output: Path) -> dict[str, Any]:
     }
     ks = config.evaluation.ks
     levels = sorted({level for of in reports.values() for report in of.values() for level in report.levels})
-    histories = _histories(config, output)
+    histories = {
+        method: {seed: rollout_steps(steps) for seed, steps in of.items()}
+        for method, of in _histories(config, output).items()
+    }
     overall = {k: {method: _values(of, k) for method, of in reports.items()} for k in ks}
     by_level = {level: {method: _values(of, ks[0], level) for method, of in reports.items()} for level in levels}
     target = _mean([step["reward"] for steps in histories[reference].values() for step in steps[-_LAST_STEPS:]])

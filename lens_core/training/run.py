@@ -259,6 +259,13 @@ class _MetricsFile(TrainerCallback):
         self._before_s = kept[-1]["elapsed_s"] if kept else 0.0
         self._start = time.monotonic()
 
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> TrainerControl:
+        """The last step is logged whatever `log_every` is: studies and sweeps report what it says."""
+        control.should_log = control.should_log or state.global_step >= state.max_steps
+        return control
+
     def on_log(
         self,
         args: TrainingArguments,

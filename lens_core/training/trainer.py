@@ -126,6 +126,7 @@ class LensTrainer(EngineMixin, ForwardMixin, NonFiniteMixin, GRPOTrainer):
         self._reward_B: Tensor | None = None
         self._drawn: Sampled | None = None
         self.draws, self.skipped_steps = Draws(), SkippedSteps(max_skipped_steps)
+        self._generated_tokens = 0
         self._ahead = deque()
 
     def _check_arguments(self) -> None:
@@ -154,6 +155,14 @@ class LensTrainer(EngineMixin, ForwardMixin, NonFiniteMixin, GRPOTrainer):
     def _generate_single_turn(
         self, prompt_ids: list[list[int]], images: Any, multimodal_fields: Any, *args: Any, **kwargs: Any
     ) -> tuple[list[list[int]], list[list[float]] | None]:
+        completion_ids, logprobs = self._drawn_for(prompt_ids, images, multimodal_fields, *args, **kwargs)
+        self._generated_tokens += sum(map(len, completion_ids))
+        return completion_ids, logprobs
+
+    def _drawn_for(
+        self, prompt_ids: list[list[int]], images: Any, multimodal_fields: Any, *args: Any, **kwargs: Any
+    ) -> tuple[list[list[int]], list[list[float]] | None]:
+        """Completions from the engine, from our own decoding, or from super, with what they were drawn with."""
         self._drawn = None
         if self.engine is not None:
             drawn = self._drawn_by_engine(prompt_ids)
@@ -249,7 +258,7 @@ class LensTrainer(EngineMixin, ForwardMixin, NonFiniteMixin, GRPOTrainer):
 
     def _rollout(self, inputs: list[dict[str, Any]]) -> tuple[Batch, Tensor | None]:
         """One generation batch with our advantages, and the rewards [P, G] of all ranks (None without groups)."""
-        self._inputs = inputs
+        self._inputs, self._generated_tokens = inputs, 0
         batch = super()._generate_and_score_completions(inputs)
         mode = "train" if self.model.training else "eval"
         group_size = self.num_generations if mode == "train" else self.num_generations_eval
@@ -279,7 +288,8 @@ class LensTrainer(EngineMixin, ForwardMixin, NonFiniteMixin, GRPOTrainer):
         batch["advantages"] = local if local.dim() == 1 else local[:, : mask_BT.shape[1]] * mask_BT
         self._log_groups(mode, reward_PG, confidence_PG, advantage, length_PG)
         if mode == "train":
-            self._count_tokens(int(length_PG.sum()))
+            # Not what the loss counts: answers that were cut off cost their tokens, whatever becomes of them.
+            self._count_tokens(int(gather(torch.tensor([self._generated_tokens], device=mask_BT.device)).sum()))
         return batch, reward_PG
 
     def _counted_logprobs(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:

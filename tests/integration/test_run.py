@@ -236,3 +236,8 @@ def test_accelerate_accepts_the_configurations_that_we_ship(name: str) -> None:
 def test_sharding_over_one_process_is_refused_on_one_line(data: Path, base: Path, tmp_path: Path) -> None:
     with pytest.raises(LensError, match=r"^train\.fsdp shards a policy over several GPUs: train with --workers 2"):
         train(small("train.fsdp=true"), data, base, tmp_path / "policy")
+
+
+def test_last_step_is_logged_whatever_the_interval(tmp_path: Path, data: Path, base: Path) -> None:
+    output = train(small("train.steps=5", "train.log_every=3"), data, base, tmp_path / "policy")
+    assert [step["step"] for step in read_metrics(output)] == [3, 5]

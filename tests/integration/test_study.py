@@ -11,6 +11,7 @@ from lens_core.errors import LensError
 from lens_core.progress import Progress
 from lens_core.stages.study import study
 from lens_core.tracking import EXPERIMENT, Tracking
+from lens_core.training.metrics_file import read_metrics
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("ray_here")]
 
@@ -83,3 +84,20 @@ def test_folder_of_another_study_is_refused(base: Path, tmp_path: Path) -> None:
 def test_configuration_without_a_study_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LensError, match="demo has no `study` section"):
         study(load_config("demo"), tmp_path)
+
+
+def test_study_of_several_updates_a_batch_has_results(base: Path, tmp_path: Path) -> None:
+    """The paper's protocol: reward and tokens are logged with the first of the four updates on a batch."""
+    methods = "{grpo: {objective: nsr}, other: {objective: nsr, positive_weight: 0.5}}"
+    config = design(base, methods).with_values(
+        {"train.updates_per_batch": 4, "train.steps": 10, "train.max_tokens": None, "train.log_every": 1}
+    )
+    found = study(config, tmp_path / "study")
+    assert found["failed"] == {}
+    histories = [read_metrics(tmp_path / f"study/cells/grpo-s{seed}/policy") for seed in (0, 1)]
+    drawn = [[step for step in steps if "reward" in step] for steps in histories]
+    for steps, of_batches in zip(histories, drawn, strict=True):
+        assert [step["step"] for step in steps] == list(range(1, 11))
+        assert [step["step"] for step in of_batches] == [1, 5, 9]
+    assert found["tokens"]["grpo"]["generated"] == sum(of[-1]["lens/tokens/generated"] for of in drawn) / 2
+    assert found["token_target"] == pytest.approx(sum(step["reward"] for of in drawn for step in of) / 6)

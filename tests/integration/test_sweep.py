@@ -169,3 +169,23 @@ def test_data_that_cannot_be_read_is_refused_before_any_trial(base: Path, tmp_pa
     with pytest.raises(LensError, match=r"nowhere/train\.jsonl cannot be read"):
         sweep(design(base), tmp_path / "sweep", data=tmp_path / "nowhere")
     assert not (tmp_path / "sweep").exists()
+
+
+def test_sweep_of_several_updates_a_batch_reports_what_was_last_drawn(base: Path, tmp_path: Path) -> None:
+    """The paper's protocol: reward and tokens are logged with the first of the four updates on a batch."""
+    config = two_at_a_time(
+        base,
+        "train.updates_per_batch=4",
+        "train.steps=6",
+        "train.log_every=4",
+        "sweep.validate_every=4",
+        space="{methods.m.positive_weight: {choice: [0.0, 0.5]}}",
+    )
+    found = sweep(config, tmp_path / "sweep")
+    for trial in found["trials"]:
+        assert trial["status"] == "finished", trial["error"]
+        # The last step is no multiple of four, and is logged and measured all the same.
+        assert [report["step"] for report in trial["history"]] == [4, 6]
+        metrics = read_metrics(Path(trial["folder"]) / "policy")
+        assert [step["step"] for step in metrics] == [4, 6]
+        assert [step["lens/tokens/generated"] for step in metrics] == [each["tokens"] for each in trial["history"]]

@@ -241,3 +241,13 @@ def test_trl_still_takes_old_logprobs_from_the_batch_and_advantages_per_token(tm
     )
     far = torch.full_like(by_token, -20.0)  # the ratio is huge, and clipped where the advantage is positive
     assert abs(trainer._compute_loss(trainer.model, {**batch, "old_per_token_logps": far}).item()) > 10, UPGRADE
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_budget_counts_every_generated_token_masked_or_not(masked: bool, tmp_path: Path) -> None:
+    fields = {"mask_truncated_completions": masked, "max_steps": 9}
+    trainer = build(LensTrainer, tmp_path, config=fields, max_tokens=2 * 16 * 12)
+    trainer.eos_token_ids = trainer.generation_config.eos_token_id = [10**6]  # nothing ends: 16 answers of 12 tokens
+    trainer.train()
+    assert trainer.draws.tokens == 2 * 16 * 12
+    assert trainer.state.global_step == 2
