@@ -49,7 +49,7 @@ def claim(config: RunConfig, output: Path, may_change: Collection[str] = ()) -> 
     output.mkdir(parents=True, exist_ok=True)
     path = output / DESIGN_FILE
     if path.exists():
-        held = parse(RunConfig, read_json(path)["config"], str(path))
+        held = parse(RunConfig, read_json(path).get("config"), str(path))
         refuse_other_values(output, held, config, (*_CHANGEABLE, *may_change))
     write_json(path, {"config": config.model_dump(mode="json")})
 

@@ -13,6 +13,9 @@ def test_workflow_calls_what_every_other_ci_calls() -> None:
     (job,) = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"].values()
     assert "bash .ci/run" in [step.get("run") for step in job["steps"]]
     assert (ROOT / ".ci/run").exists()
+    asked_for = (ROOT / "tests/conftest.py").read_text()
+    for name in job["env"]["LENS_WITHOUT"].split("; "):
+        assert f'missing("{name}"' in asked_for
     lowest = re.search(r'requires-python = ">=([\d.]+)"', (ROOT / "pyproject.toml").read_text())
     assert lowest is not None
     assert lowest[1] in job["strategy"]["matrix"]["python"]
