@@ -118,8 +118,10 @@ class TrainConfig(Section):
     """DAPO's dynamic sampling (arXiv 2503.14476, sec. 3.2): most rounds of further prompts that replace groups whose
     rewards do not differ. 0: off, as LENS needs it."""
     mask_truncated: bool = False
-    """Completions that `max_new_tokens` cut off leave their group and get no gradient (DAPO's overlong filtering, arXiv
-    2503.14476, sec. 3.4)."""
+    """Completions that `max_new_tokens` cut off get no gradient; their rewards still count in their group, as in TRL
+    and in DAPO's overlong filtering (arXiv 2503.14476, sec. 3.4)."""
+    truncated_leave_group: bool = False
+    """With `mask_truncated`: they leave their group's statistics too, as completions that could not be graded."""
     learning_rate: float = Field(gt=0)
     """Peak learning rate of AdamW."""
     warmup_steps: int = Field(0, ge=0)
@@ -188,6 +190,8 @@ class TrainConfig(Section):
                     raise ValueError(f"rollouts and {name} exclude each other; leave one of them out")
             if self.rollouts.max_off_policy and self.resample_rounds:
                 raise ValueError("rollouts.max_off_policy must be 0 with resample_rounds, which waits for every batch")
+        if self.truncated_leave_group and not self.mask_truncated:
+            raise ValueError("truncated_leave_group needs mask_truncated: only masked completions leave their group")
         if self.fsdp and self.lora is not None:
             raise ValueError("fsdp and lora exclude each other: adapters are small enough for every process")
         if self.warmup_steps > self.steps:

@@ -83,6 +83,7 @@ def train_policy(
             engine=engine if rollouts is None else rollouts,
             max_off_policy=config.rollouts.max_off_policy if config.rollouts and rollouts else 0,
             row_seeded=True,
+            truncated_leave_group=config.truncated_leave_group,
             max_tokens=config.max_tokens,
             max_ungraded_share=config.max_ungraded_share,
             max_skipped_steps=config.max_skipped_steps,

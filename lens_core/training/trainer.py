@@ -73,6 +73,8 @@ class LensTrainer(EngineMixin, ForwardMixin, NonFiniteMixin, GRPOTrainer):
         max_off_policy: so many batches of completions an `AsyncSampler` may draw ahead of the one that is trained on.
         row_seeded: a completion depends on `args.seed` and its place in the batch of all ranks, so that runs on more or
             fewer ranks draw the same ones (from an engine or with `economy.lean_decoding`). False: as TRL draws them.
+        truncated_leave_group: completions that `args.mask_truncated_completions` masks leave their group's statistics
+            too. False: only the loss leaves them out, as in TRL.
         max_tokens: the run ends with the step in which so many completion tokens have been generated; None: no limit.
         max_ungraded_share: the run stops with a LensError when more than this share of a generation batch could not
             be graded (reward None or NaN). Ungraded answers otherwise take no part in their group and get no gradient.
@@ -98,6 +100,7 @@ class LensTrainer(EngineMixin, ForwardMixin, NonFiniteMixin, GRPOTrainer):
         engine: Sampler | None = None,
         max_off_policy: int = 0,
         row_seeded: bool = False,
+        truncated_leave_group: bool = False,
         max_tokens: int | None = None,
         max_ungraded_share: float = 0.1,
         max_skipped_steps: int = 5,
@@ -118,6 +121,7 @@ class LensTrainer(EngineMixin, ForwardMixin, NonFiniteMixin, GRPOTrainer):
         self.engine = engine
         self.max_off_policy = max_off_policy
         self.row_seeded = row_seeded
+        self.truncated_leave_group = truncated_leave_group
         self.max_tokens = max_tokens
         self.max_ungraded_share = max_ungraded_share
         self.run_state = {} if run_state is None else dict(run_state)
@@ -156,7 +160,8 @@ class LensTrainer(EngineMixin, ForwardMixin, NonFiniteMixin, GRPOTrainer):
         self, prompt_ids: list[list[int]], images: Any, multimodal_fields: Any, *args: Any, **kwargs: Any
     ) -> tuple[list[list[int]], list[list[float]] | None]:
         completion_ids, logprobs = self._drawn_for(prompt_ids, images, multimodal_fields, *args, **kwargs)
-        self._generated_tokens += sum(map(len, completion_ids))
+        self._lengths = list(map(len, completion_ids))
+        self._generated_tokens += sum(self._lengths)
         return completion_ids, logprobs
 
     def _drawn_for(
@@ -286,7 +291,8 @@ class LensTrainer(EngineMixin, ForwardMixin, NonFiniteMixin, GRPOTrainer):
         first = self._first_row(rows)
         local = advantage.flatten(0, 1)[first : first + rows]
         batch["advantages"] = local if local.dim() == 1 else local[:, : mask_BT.shape[1]] * mask_BT
-        self._log_groups(mode, reward_PG, confidence_PG, advantage, length_PG)
+        trained_PG = gather(loss_mask(batch).any(dim=1)).view(-1, group_size)
+        self._log_groups(mode, reward_PG, confidence_PG, advantage, length_PG, trained_PG)
         if mode == "train":
             # Not what the loss counts: answers that were cut off cost their tokens, whatever becomes of them.
             self._count_tokens(int(gather(torch.tensor([self._generated_tokens], device=mask_BT.device)).sum()))
@@ -297,14 +303,15 @@ class LensTrainer(EngineMixin, ForwardMixin, NonFiniteMixin, GRPOTrainer):
 
         Entropies are None unless the estimator needs them.
         """
-        mask_BT = batch["completion_mask"]
-        if "tool_mask" in batch:
-            mask_BT = mask_BT * batch["tool_mask"]
+        drawn_BT = self._drawn_mask(batch)
+        mask_BT = drawn_BT * batch["tool_mask"] if "tool_mask" in batch else drawn_BT
         need_entropies = baselines.needs_entropies(self.estimator)
         entropy_BT = None
         if need_entropies and self._drawn is not None:
             entropy_BT = padded(self._drawn.entropies, (len(mask_BT), mask_BT.shape[1]), mask_BT.device)
-        for source in ("sampling_per_token_logps", "old_per_token_logps"):
+        # TRL scores the old policy without attention to what the loss masks.
+        sources = ("sampling_per_token_logps", *(() if self.mask_truncated_completions else ("old_per_token_logps",)))
+        for source in sources:
             if source in batch and (entropy_BT is not None or not need_entropies):
                 logprob_BT = batch[source]
                 mask_BT = mask_BT * ~logprob_BT.isnan()  # vLLM: NaN where it has no score
@@ -313,17 +320,34 @@ class LensTrainer(EngineMixin, ForwardMixin, NonFiniteMixin, GRPOTrainer):
             logprob_BT, entropy_BT, _ = self._get_per_token_logps_and_entropies(
                 self.model,
                 torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1),
-                torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1),
+                torch.cat([batch["prompt_mask"], drawn_BT], dim=1),
                 batch["completion_ids"].size(1),
                 batch_size=self.args.per_device_train_batch_size,
                 compute_entropy=need_entropies,
             )
         return mask_BT, logprob_BT, entropy_BT
 
+    def _drawn_mask(self, batch: Batch) -> Tensor:
+        """[B, T], 1 where a token was drawn, also of completions that the loss masks because they were cut off."""
+        mask_BT: Tensor = batch["completion_mask"]
+        if not self.mask_truncated_completions or self.truncated_leave_group or "tool_mask" in batch:
+            return mask_BT
+        length_B = torch.tensor(self._lengths, device=mask_BT.device)
+        return (torch.arange(mask_BT.shape[1], device=mask_BT.device) < length_B.unsqueeze(1)).to(mask_BT.dtype)
+
     def _log_groups(
-        self, mode: str, reward_PG: Tensor, confidence_PG: Tensor, advantage: Tensor, length_PG: Tensor
+        self,
+        mode: str,
+        reward_PG: Tensor,
+        confidence_PG: Tensor,
+        advantage: Tensor,
+        length_PG: Tensor,
+        trained_PG: Tensor,
     ) -> None:
         """Our metrics, and our advantages in place of the plain GRPO ones that super has just logged.
+
+        Args:
+            trained_PG: False for completions that the loss masks: they get no gradient, whatever their advantage.
 
         Raises:
             LensError: if too many answers could not be graded.
@@ -335,7 +359,7 @@ class LensTrainer(EngineMixin, ForwardMixin, NonFiniteMixin, GRPOTrainer):
             advantage_PG = advantage.sum(dim=2) / tokens_PG
             rms_PG = (advantage.square().sum(dim=2) / tokens_PG).sqrt()
         self._replace_logged_advantages(advantage_PG.flatten().tolist())
-        metrics = group_metrics(reward_PG, confidence_PG, rms_PG, length_PG, self.success_threshold)
+        metrics = group_metrics(reward_PG, confidence_PG, rms_PG * trained_PG, length_PG, self.success_threshold)
         for name, value in metrics.items():
             self._metrics[mode][f"lens/{name}"].append(value)
         # Not those of `reward_PG`: truncated answers that the loss masks have left their groups too.

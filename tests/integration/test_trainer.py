@@ -109,14 +109,43 @@ def test_too_many_ungraded_answers_stop_the_run(tmp_path: Path) -> None:
         build(LensTrainer, tmp_path, reward=unknown).train()
 
 
-def test_masked_truncated_answers_leave_their_group(tmp_path: Path) -> None:
-    trainer = build(LensTrainer, tmp_path, config={"mask_truncated_completions": True}, max_ungraded_share=1.0)
-    trainer.eos_token_ids = list(range(2, 40))  # some answers end, the others are cut off
-    trainer.generation_config.eos_token_id = trainer.eos_token_ids
+def with_some_cut_off(cls: type[GRPOTrainer], folder: Path, **options: Any) -> tuple[GRPOTrainer, dict[str, Any]]:
+    """A trainer that masks truncated completions, and a batch in which some end and others are cut off."""
+    trainer = build(cls, folder, config={"mask_truncated_completions": True}, **options)
+    trainer.eos_token_ids = trainer.generation_config.eos_token_id = list(range(2, 40))
     batch = generate(trainer)
     cut = batch["completion_mask"].sum(dim=1) == 0
     assert cut.any()
     assert not cut.all()
+    return trainer, batch
+
+
+def test_masked_truncated_completions_count_in_their_group_as_in_trl(tmp_path: Path) -> None:
+    _, stock = with_some_cut_off(GRPOTrainer, tmp_path / "trl")
+    trainer, ours = with_some_cut_off(LensTrainer, tmp_path / "ours", lens=LensConfig(variant="off"))
+    assert torch.equal(ours["completion_ids"], stock["completion_ids"])
+    assert torch.equal(ours["completion_mask"], stock["completion_mask"])
+    torch.testing.assert_close(ours["advantages"], stock["advantages"])
+    assert trainer._metrics["train"]["lens/ungraded"] == [0.0]
+    trainer.current_gradient_accumulation_steps = 1
+    expected = GRPOTrainer._compute_loss(trainer, trainer.model, dict(stock)).item()
+    assert trainer._compute_loss(trainer.model, dict(ours)).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_confidence_of_a_truncated_completion_is_that_of_its_tokens(tmp_path: Path) -> None:
+    trainer, batch = with_some_cut_off(LensTrainer, tmp_path)
+    mask, logprobs, _ = trainer._counted_logprobs(batch)
+    cut = batch["completion_mask"].sum(dim=1) == 0
+    assert (mask[cut].sum(dim=1) == 12).all()  # all that it may have
+    trainer._drawn, batch = None, {key: value for key, value in batch.items() if not key.endswith("_logps")}
+    again, computed, _ = trainer._counted_logprobs(batch)
+    assert torch.equal(mask, again)
+    torch.testing.assert_close(computed * mask, logprobs * mask, rtol=0, atol=1e-5)
+
+
+def test_truncated_completions_leave_their_group_where_that_is_asked_for(tmp_path: Path) -> None:
+    _, batch = with_some_cut_off(LensTrainer, tmp_path, truncated_leave_group=True, max_ungraded_share=1.0)
+    cut = batch["completion_mask"].sum(dim=1) == 0
     assert not batch["advantages"][cut].any()
 
 
