@@ -16,7 +16,7 @@ from tests.helpers.curves import curve
 from tests.helpers.fakes import save_tiny_policy
 from tests.helpers.lives import configuration
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = 10

@@ -31,16 +31,19 @@ def measured(folder: Path, *options: str) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize("how", [(), ("sharded",)], ids=["ddp", "fsdp2"])
 @pytest.mark.parametrize(
-    ("choices", "which"),
-    [(SOME, ()), pytest.param(EVERY, ("every",), marks=pytest.mark.long)],
-    ids=["some", "every"],
+    ("choices", "options"),
+    [
+        pytest.param(SOME, (), id="some-ddp"),
+        pytest.param(SOME, ("sharded",), id="some-fsdp2"),
+        pytest.param(EVERY, ("every",), id="every-ddp", marks=pytest.mark.long),
+        pytest.param(EVERY, ("every", "sharded"), id="every-fsdp2", marks=pytest.mark.long),
+    ],
 )
 def test_gradient_is_stock_trls_whichever_micro_batches_carry_it(
-    choices: Choices, which: tuple[str, ...], how: tuple[str, ...], tmp_path: Path
+    choices: Choices, options: tuple[str, ...], tmp_path: Path
 ) -> None:
-    found = measured(tmp_path, *how, *which)
+    found = measured(tmp_path, *options)
     assert len(found) == sum(map(len, choices.values()))
     for each in found:
         assert (each["norm"] > 1e-3) == bool(each["kept"]), each  # there is something to lose

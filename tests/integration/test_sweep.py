@@ -144,6 +144,7 @@ sweep(design(Path(sys.argv[1]), "sweep.concurrent=1"), Path(sys.argv[2]))
 """
 
 
+@pytest.mark.long
 def test_killed_sweep_runs_nothing_again_that_had_finished(base: Path, tmp_path: Path) -> None:
     output = tmp_path / "sweep"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
