@@ -16,8 +16,13 @@ TOGETHER = {
     "ray": ("test_ray_rollouts", "test_ray_train", "test_stopping", "test_study", "test_sweep", "test_verify_ray"),
     "head": ("test_kube_ray", "test_ray_cluster"),
     "demo": ("test_browser", "test_demo"),
+    "interruption": ("test_interruption",),
+    "sweep pipeline": ("test_sweep_pipeline",),
+    "accumulation": ("test_accumulation",),
+    "wheel": ("test_wheel",),
 }
-"""Modules that share a cluster, or a finished demo. They take minutes, and begin before others of their kind."""
+"""Modules that share a cluster, or a finished demo, and others that take minutes: they begin after the unit tests, of
+whatever kind they are, so that none of them is left for the end."""
 _GROUP_OF = {module: group for group, modules in TOGETHER.items() for module in modules}
 
 
@@ -29,9 +34,9 @@ def group(nodeid: str) -> str:
 
 def turn(nodeid: str) -> tuple[int, int]:
     """The place of a test in the order of a run."""
-    parts = PurePosixPath(nodeid.partition("::")[0]).parts
+    kind = KINDS.index(PurePosixPath(nodeid.partition("::")[0]).parts[1])
     longest = list(TOGETHER)
-    return KINDS.index(parts[1]), longest.index(group(nodeid)) if group(nodeid) in longest else len(longest)
+    return (1, longest.index(group(nodeid))) if group(nodeid) in longest else (min(kind, 1), len(longest) + kind)
 
 
 class InGroups(LoadScopeScheduling):

@@ -13,11 +13,17 @@ def test_groups_are_folders_of_unit_tests_modules_and_modules_of_one_cluster() -
     assert group("tests/integration/test_sweep.py::test_a") == group("tests/integration/test_study.py::test_a") == "ray"
 
 
-def test_order_is_unit_then_clusters_then_other_modules_then_e2e() -> None:
-    found = ["e2e/test_demo.py", "integration/test_run.py", "integration/test_kube_ray.py", "unit/test_x.py"]
-    places = [turn(f"tests/{each}::test_a") for each in found]
-    assert places == sorted(places, reverse=True)
-    assert len(set(places)) == 4
+def test_order_is_unit_then_what_takes_minutes_then_other_modules_then_e2e() -> None:
+    files = [
+        "unit/test_x.py",
+        "integration/test_kube_ray.py",
+        "e2e/test_demo.py",
+        "integration/test_run.py",
+        "e2e/test_readme.py",
+    ]
+    places = [turn(f"tests/{each}::test_a") for each in files]
+    assert places == sorted(places)
+    assert len(set(places)) == len(files)
 
 
 def test_modules_that_are_together_exist() -> None:
