@@ -127,7 +127,8 @@ class CheckpointMixin(Trainer):
         }
         for part in self._parts():
             state |= part.state_dict()
-        write_json(checkpoint / STATE_FILE, state)
+        if self.args.should_save:  # the same on all ranks
+            write_json(checkpoint / STATE_FILE, state)
         if self._buffered_inputs is None or self._step % self._generate_every() == 0:
             return
         tables = {

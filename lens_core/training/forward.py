@@ -46,18 +46,26 @@ class ForwardMixin(GRPOTrainer):
         if self.accelerator.num_processes > 1:
             thinned = self._as_many_rows_as_other_ranks(inputs, thinned)
         if thinned is None:
-            return _no_loss(self.model)
+            return self._no_loss(model, inputs)
         return super()._compute_loss(model, thinned) * loss_factor(thinned, inputs, self.loss_type)
 
-    def _as_many_rows_as_other_ranks(self, batch: Batch, thinned: Batch | None) -> Batch | None:
-        """Collective operations inside of super's loss need equal shapes: short ranks repeat a row without gradient.
+    def _no_loss(self, model: Any, batch: Batch) -> Tensor:
+        """A zero that can be differentiated, where no rank has a row with gradient.
 
-        Where no rank has a row, the last micro-batch of a step still takes one through the wrapped policy: only there
-        do DDP and FSDP reduce what they held back of the micro-batches before.
+        The last micro-batch of a step goes through the wrapped policy all the same: only there do DDP and FSDP reduce
+        what they held back of the micro-batches before.
         """
+        if self.accelerator.num_processes == 1 or not self.accelerator.sync_gradients:
+            return _zero(self.model)
+        length = int(batch["prompt_mask"][0].sum())
+        ids, mask = batch["prompt_ids"][:1, -length:], batch["prompt_mask"][:1, -length:]
+        zero: Tensor = model(input_ids=ids, attention_mask=mask, use_cache=False).logits.sum() * 0.0
+        return zero
+
+    def _as_many_rows_as_other_ranks(self, batch: Batch, thinned: Batch | None) -> Batch | None:
+        """Collective operations inside of super's loss need equal shapes: short ranks repeat a row without gradient."""
         rows = 0 if thinned is None else len(thinned["advantages"])
         most = int(self.accelerator.gather(torch.tensor([rows], device=self.accelerator.device)).max())
-        most = max(most, int(self.accelerator.sync_gradients))
         if most == 0:
             return None
         if thinned is None:
@@ -171,7 +179,7 @@ def padded(rows: Sequence[Sequence[float]], shape: tuple[int, int], device: torc
     return table
 
 
-def _no_loss(model: torch.nn.Module) -> Tensor:
-    """A zero that can be differentiated; of a sharded policy, each process's own."""
+def _zero(model: torch.nn.Module) -> Tensor:
+    """Of the parameters as they are; of a sharded policy, each process's own."""
     parameters = [p.to_local() if isinstance(p, DTensor) else p for p in model.parameters() if p.requires_grad]
     return sum((p.sum() * 0.0 for p in parameters), torch.zeros(()))
