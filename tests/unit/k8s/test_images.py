@@ -50,6 +50,13 @@ def test_image_copies_only_what_its_context_holds(dockerfile: Path) -> None:
         assert f"!{name}" in let_in
 
 
+def test_image_installs_every_package_of_the_project() -> None:
+    found = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["packages"]["find"]
+    text = (ROOT / "images/lens/Dockerfile").read_text("utf-8")
+    for package in (pattern.removesuffix("*") for pattern in found["include"]):
+        assert re.search(rf"^COPY {package} {package}$|\bln -s \w+ {package}\b", text, re.MULTILINE), package
+
+
 def test_server_requirements_are_pinned_beside_the_constraints() -> None:
     own, common = pins(ROOT / "images/mlflow/requirements.txt"), pins(ROOT / "constraints.txt")
     assert all(re.fullmatch(r"[\d.]+", version) for version in own.values())
