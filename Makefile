@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-# Three processes for two cores, since many tests wait for servers; tests/helpers/scheduling.py says which stay in one.
-PYTEST := $(BIN)/python -m pytest --numprocesses 3
+# Two processes; tests/helpers/scheduling.py says which tests stay in one.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2
 
 .PHONY: demo test test-unit test-long lint format setup vllm lm-eval docs reference ui images check-images clean
 

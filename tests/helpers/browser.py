@@ -23,7 +23,7 @@ from tests.helpers.prerequisites import missing
 
 DESKTOP, PHONE = 1280, 390
 """Widths in CSS pixels."""
-PATIENCE_MS = 20_000
+PATIENCE_MS = 60_000
 """For something to appear: MLflow's pages ask a server, and machines may be busy."""
 NOT_OURS = re.compile(
     r"404 \(Not Found\) http://[^ ]+/ajax-api/2\.0/mlflow/users/current$"
