@@ -120,7 +120,7 @@ def pass_overhead_tokens(model: PreTrainedModel, device_type: str) -> float:
     """What one more pass through `model` costs beside its tokens, in tokens."""
     if device_type == "cpu":
         return _PASS_OVERHEAD_TOKENS_CPU
-    return _LAYER_OVERHEAD_PARAMETER_TOKENS * model.config.num_hidden_layers / model.num_parameters()
+    return _LAYER_OVERHEAD_PARAMETER_TOKENS * model.config.get_text_config().num_hidden_layers / model.num_parameters()
 
 
 def length_buckets(lengths: Sequence[int], overhead_tokens: float) -> list[list[int]]:

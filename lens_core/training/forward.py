@@ -6,6 +6,7 @@ Dimensions: B rows (completions), T completion tokens.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -126,8 +127,7 @@ class ForwardMixin(GRPOTrainer):
         # More passes on one rank than on another would leave both waiting.
         alone = self.accelerator.num_processes == 1
         cut = self.economy.length_buckets and alone
-        overhead = pass_overhead_tokens(causal_lm(self.accelerator.unwrap_model(model)), input_ids.device.type)
-        buckets = length_buckets(lengths, overhead) if cut else [list(range(len(lengths)))]
+        buckets = length_buckets(lengths, self._pass_overhead) if cut else [list(range(len(lengths)))]
         whole = batch_size is None or batch_size >= len(lengths)
         shared = self._shared_prompts(model, prompt_BT, prompt_mask_BT, lengths) if alone and whole else None
         pieces = []
@@ -150,6 +150,12 @@ class ForwardMixin(GRPOTrainer):
         tables = [torch.cat(table)[order] for table in zip(*pieces, strict=True)]
         return tables[0], tables[1] if compute_entropy else None, None
 
+    @cached_property
+    def _pass_overhead(self) -> float:
+        """In tokens. It counts every parameter, which is too much work for each micro-batch."""
+        policy = causal_lm(self.accelerator.unwrap_model(self.model))
+        return pass_overhead_tokens(policy, self.accelerator.device.type)
+
     def _shared_prompts(
         self, model: Any, prompt_BT: Tensor, mask_BT: Tensor, lengths: Sequence[int]
     ) -> SharedPrompts | None:
@@ -157,10 +163,11 @@ class ForwardMixin(GRPOTrainer):
         decoder = causal_lm(self.accelerator.unwrap_model(model))
         # Checkpointed layers run twice and would fill the cache twice.
         possible = self.economy.share_prompts and not self.args.gradient_checkpointing and shareable(decoder)
-        device = prompt_BT.device.type
+        if not possible:
+            return None
         # On a CPU the second pass is worth its overhead wherever it saves a tenth.
-        overhead = 0.0 if device == "cpu" else pass_overhead_tokens(decoder, device)
-        if not (possible and sharing_pays(prompt_BT, mask_BT, lengths, overhead)):
+        overhead = 0.0 if prompt_BT.device.type == "cpu" else self._pass_overhead
+        if not sharing_pays(prompt_BT, mask_BT, lengths, overhead):
             return None
         with self.accelerator.autocast():
             return SharedPrompts(decoder.base_model, prompt_BT[:, :-1], mask_BT[:, :-1])
