@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import Gemma3Config, Gemma3ForConditionalGeneration
 
 from lens_core.training.economy import (
     filled_up,
@@ -90,6 +91,14 @@ def test_overhead_of_a_pass_on_a_gpu_is_that_of_its_layers_launches() -> None:
     model = tiny_policy()  # of two layers
     assert pass_overhead_tokens(model, "cpu") == 256
     assert pass_overhead_tokens(model, "cuda") == pytest.approx(2 * 3e11 / model.num_parameters())
+
+
+def test_overhead_of_a_multimodal_model_is_that_of_its_text_layers() -> None:
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
+    text = {**sizes, "num_hidden_layers": 3, "num_key_value_heads": 2, "head_dim": 8, "vocab_size": 32}
+    vision = {**sizes, "num_hidden_layers": 1, "image_size": 8, "patch_size": 4}
+    model = Gemma3ForConditionalGeneration(Gemma3Config(text_config=text, vision_config=vision, mm_tokens_per_image=4))
+    assert pass_overhead_tokens(model, "cuda") == pytest.approx(3 * 3e11 / model.num_parameters())
 
 
 def test_padding_that_every_row_has_is_trimmed() -> None:
