@@ -15,13 +15,15 @@ from tests.helpers.scheduling import InGroups, turn
 settings.register_profile("lens", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("lens")
 
-# Tests send Ctrl-C, which what a shell starts in the background ignores, its children included.
+# Tests send Ctrl-C and SIGHUP, which a shell's background and `nohup` ignore, their children included.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Set before anything imports these libraries. Policies of tests are too small for threads, which wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"] = "false"
+os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # seven processes a server
 # Ray's workers give way to everything else, and a busy machine would starve them.
 os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - it is Ray that spells it so
 _KFP = ("KFP_ENDPOINT", "KFP_TOKEN", "KFP_COOKIE", "KFP_NAMESPACE", "KF_PIPELINES_SA_TOKEN_PATH")

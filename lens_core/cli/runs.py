@@ -120,7 +120,8 @@ def ui(
     sys.stdout.flush()
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
     command += ["--workers", "1"]  # for one person; each takes seconds to start, and a few hundred MB
-    os.execv(sys.executable, command)
+    # MLflow's jobs judge traces by language models, which nothing here asks for, and take seven processes.
+    os.execve(sys.executable, command, {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"})
 
 
 @app.command()

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from lens_core.evaluation.by_problem import PairedComparison
 from lens_core.evaluation.metrics import METRICS, METRICS_BY_K, in_words
-from lens_core.evaluation.passk import Estimate
+from lens_core.evaluation.passk import FEW, FEW_NOTE, Estimate
 from lens_core.evaluation.records import PassKReport, Slice
 from lens_core.report.study import signed
 from lens_core.tracking import differing
@@ -63,6 +63,8 @@ def print_evaluation(report: PassKReport) -> None:
     console.print(table)
     for name, parts in report.slices.items():
         console.print(_slices_table(name, parts, report.ks))
+    if report.few:
+        console.print(FEW_NOTE)
     console.print(in_words(report))
     if report.reliability:
         console.print(_reliability_table(report))
@@ -116,10 +118,12 @@ def print_comparison(found: PairedComparison) -> None:
             f"{100 * each.other:.1f}",
             f"{signed(of.estimate)} [{signed(of.low)}, {signed(of.high)}]",
             f"{each.p:.2g}",
-            str(of.problems),
+            f"{of.problems} {FEW}" if of.few else str(of.problems),
         )
     console = _console()
     console.print(table)
+    if any(each.difference.few for each in found.rows().values()):
+        console.print(FEW_NOTE)
     wins = f"wins {found.wins} problems, loses {found.losses}, ties {found.ties}"
     console.print(f"{other} {wins} (sign test: p = {found.sign_p:.2g})")
     duels = [duel for duel in found.duels if duel.difference]
@@ -138,7 +142,7 @@ def print_comparison(found: PairedComparison) -> None:
 def _cell(estimates: Mapping[int, Estimate], k: int) -> str:
     if k not in estimates:
         return "not graded"
-    return f"{100 * estimates[k].estimate:.1f} [{100 * estimates[k].low:.1f}, {100 * estimates[k].high:.1f}]"
+    return estimates[k].text
 
 
 def print_study(found: Mapping[str, Any]) -> None:

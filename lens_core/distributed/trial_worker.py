@@ -110,7 +110,7 @@ class TrialValidation(TrainerCallback):
         model.train(was_training)
         last = rollout_steps(read_metrics(self._trial / POLICY))[-1]
         report = {
-            "pass_at_k": mean_pass_at_k(counts, self._k, resamples=1).estimate,
+            "pass_at_k": mean_pass_at_k(counts, self._k).estimate,
             "step": step,
             "tokens": last["lens/tokens/generated"],
             "reward": last["reward"],

@@ -33,8 +33,6 @@ def validate(checkpoint: Any, validation: Validation, queue: Any) -> dict[str, f
             raise
         return {}  # newer checkpoints have replaced it before its turn came
     counts = [result.counts for result in results]
-    metrics = {
-        f"validation/pass_at_{k}": mean_pass_at_k(counts, k, resamples=1).estimate for k in validation.evaluation.ks
-    }
+    metrics = {f"validation/pass_at_{k}": mean_pass_at_k(counts, k).estimate for k in validation.evaluation.ks}
     queue.put(("validation", step, metrics))
     return metrics

@@ -158,8 +158,8 @@ class Gate:
 
     @property
     def passed(self) -> bool:
-        """The whole interval lies above 0."""
-        return self.difference.low > 0
+        """The whole interval lies above 0, and rests on `FEWEST_PROBLEMS` at least."""
+        return self.difference.low > 0 and not self.difference.few
 
 
 def gate(champion: Counts, candidate: Counts, k: int) -> Gate:

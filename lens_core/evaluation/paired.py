@@ -28,7 +28,7 @@ class PairedDifference(Record):
     other: float
     """B's."""
     difference: Estimate
-    """With its 95 % bootstrap interval: problems are resampled, each with both of its results."""
+    """With the interval of `mean_over_problems`, on a scale from -1 to 1."""
     p: float
     """Of `sign_flip_p`."""
 
@@ -39,12 +39,12 @@ def paired_difference(one: Sequence[float], other: Sequence[float]) -> PairedDif
     Raises:
         ValueError: if there is no problem.
     """
-    differences = np.sort(np.subtract(other, one))  # resampling draws by place
+    differences = np.sort(np.subtract(other, one)).tolist()  # flips are drawn by place
     return PairedDifference(
         one=float(np.mean(one)),
         other=float(np.mean(other)),
-        difference=mean_over_problems(differences.tolist(), _SEED),
-        p=sign_flip_p(differences.tolist()),
+        difference=mean_over_problems(differences, lowest=-1.0),
+        p=sign_flip_p(differences),
     )
 
 

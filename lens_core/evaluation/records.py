@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -134,6 +135,13 @@ class PassKReport(Slice):
     """Pass@k by level, then by k; empty where the data has no levels."""
     slices: dict[SlicedBy, dict[str, Slice]] = {}
     """By level, subject and source, where the data has more than one of them."""
+
+    @property
+    def few(self) -> bool:
+        """An estimate, of a level or another slice perhaps, rests on few problems."""
+        parts = (self, *chain.from_iterable(parts.values() for parts in self.slices.values()))
+        by_k = (*self.levels.values(), *chain.from_iterable(part.by_k.values() for part in parts))
+        return any(estimate.few for of in by_k for estimate in of.values())
 
 
 def read_report(folder: Path) -> PassKReport:

@@ -9,10 +9,8 @@ from lens_core.evaluation.passk import Estimate, mean_over_problems
 from lens_core.evaluation.records import SLICED_BY, PassKReport, ProblemResult, Slice, SlicedBy
 
 
-def summarise(
-    label: str, data_digest: str, results: Sequence[ProblemResult], n: int, ks: Sequence[int], seed: int = 0
-) -> PassKReport:
-    """Aggregate graded completions; intervals are 95 % bootstrap intervals over problems.
+def summarise(label: str, data_digest: str, results: Sequence[ProblemResult], n: int, ks: Sequence[int]) -> PassKReport:
+    """Aggregate graded completions; intervals are those of `mean_over_problems`.
 
     A k for which no problem (of a level) has k graded completions has no estimate and is left out of its mapping.
 
@@ -21,7 +19,7 @@ def summarise(
     """
     if not results:
         raise ValueError("results is empty: there is nothing to summarise")
-    slices = {name: _slices(results, name, ks, seed) for name in SLICED_BY}
+    slices = {name: _slices(results, name, ks) for name in SLICED_BY}
     return PassKReport(
         model=label,
         data_digest=data_digest,
@@ -29,31 +27,28 @@ def summarise(
         ks=tuple(ks),
         levels={int(level): part.overall for level, part in slices["level"].items()},
         slices={name: parts for name, parts in slices.items() if len(parts) > 1},
-        **dict(_slice(results, ks, seed)),
+        **dict(_slice(results, ks)),
     )
 
 
-def _slices(results: Sequence[ProblemResult], name: SlicedBy, ks: Sequence[int], seed: int) -> dict[str, Slice]:
+def _slices(results: Sequence[ProblemResult], name: SlicedBy, ks: Sequence[int]) -> dict[str, Slice]:
     """By the value of a field, in its order; problems without a value are in no slice."""
     values = sorted({getattr(result, name) for result in results} - {None})
     return {
-        str(value): _slice([result for result in results if getattr(result, name) == value], ks, seed)
-        for value in values
+        str(value): _slice([result for result in results if getattr(result, name) == value], ks) for value in values
     }
 
 
-def _slice(results: Sequence[ProblemResult], ks: Sequence[int], seed: int) -> Slice:
+def _slice(results: Sequence[ProblemResult], ks: Sequence[int]) -> Slice:
     calibrated = calibration_of(results)
     return Slice(
         problems=len(results),
-        by_k={metric.name: _estimates(metric, results, ks, seed) for metric in METRICS_BY_K},
+        by_k={metric.name: _estimates(metric, results, ks) for metric in METRICS_BY_K},
         values={metric.name: metric.of(results) for metric in METRICS},
         reliability=() if calibrated is None else calibrated.bins,
     )
 
 
-def _estimates(
-    metric: MetricByK, results: Sequence[ProblemResult], ks: Sequence[int], seed: int
-) -> dict[int, Estimate]:
+def _estimates(metric: MetricByK, results: Sequence[ProblemResult], ks: Sequence[int]) -> dict[int, Estimate]:
     values = {k: [each for result in results if (each := metric.per_problem(result, k)) is not None] for k in ks}
-    return {k: mean_over_problems(of, seed) for k, of in values.items() if of}
+    return {k: mean_over_problems(of) for k, of in values.items() if of}

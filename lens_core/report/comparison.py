@@ -70,6 +70,8 @@ def answer(found: PairedComparison) -> str:
 
 
 def _verdict(first: PairedDifference, one: str, other: str) -> str:
+    if first.difference.few:
+        return "That is too few problems to tell the two apart."
     if first.p >= _SURE or first.difference.low <= 0 <= first.difference.high:
         return "These problems do not tell the two apart."
     better, worse = (other, one) if first.difference.estimate > 0 else (one, other)

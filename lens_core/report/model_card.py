@@ -9,7 +9,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from lens_core.evaluation.metrics import METRICS, METRICS_BY_K
-from lens_core.evaluation.passk import Estimate
+from lens_core.evaluation.passk import FEW_NOTE
 from lens_core.evaluation.records import PassKReport
 
 
@@ -33,7 +33,7 @@ def model_card(
         report=report,
         metrics=METRICS,
         others_by_k=METRICS_BY_K[1:],
-        cell=_cell,
+        few_note=FEW_NOTE,
         policy=policy.absolute(),
         weights=weights,
         licence=licence,
@@ -60,8 +60,3 @@ def _metadata(registered: str, report: PassKReport, licence: str | None) -> Mode
         tags=["lens-grpo", "reinforcement-learning", report.model],
         eval_results=results,
     )
-
-
-def _cell(estimate: Estimate) -> str:
-    """`47.0 [42.1, 51.9]`, in percent."""
-    return f"{100 * estimate.estimate:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from lens_core.evaluation.metrics import METRICS, METRICS_BY_K, MetricByK, in_words
-from lens_core.evaluation.passk import Estimate
+from lens_core.evaluation.passk import FEW, FEW_NOTE, Estimate
 from lens_core.evaluation.records import PassKReport, ProblemResult
 from lens_core.files import write_text
 from lens_core.report import plots
@@ -86,6 +86,7 @@ def environment() -> jinja2.Environment:
     pages = jinja2.Environment(
         loader=jinja2.PackageLoader("lens_core.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
+    pages.globals |= {"few": FEW, "few_note": FEW_NOTE}
     pages.filters["percent"] = percent
     pages.filters["interval"] = interval
     pages.filters["in_words"] = in_words
@@ -118,6 +119,8 @@ def answer(evaluations: Sequence[PassKReport]) -> str:
 def _verdict(best: PassKReport, rest: Sequence[PassKReport], k: int) -> str:
     if len({report.data_digest for report in (best, *rest)}) > 1:
         return "Measured on different data, so that no winner is named"
+    if best.overall[k].few:
+        return f"{best.overall[k].problems} problems are too few to name a winner"
     level = [report.model for report in rest if report.overall[k].high >= best.overall[k].low]
     if level:
         return f"No clear winner, as the intervals of {_listed([best.model, *level])} overlap"
@@ -136,7 +139,7 @@ def percent(share: float) -> str:
 
 def interval(estimate: Estimate) -> str:
     """`41.2 % [38.9, 43.5]`"""
-    return f"{percent(estimate.estimate)} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+    return estimate.text.replace(" [", " % [")
 
 
 def _plots(

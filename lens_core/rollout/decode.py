@@ -50,11 +50,6 @@ class Sampled:
     """Entropy of that distribution, in nats; empty lists unless asked for."""
 
 
-def decodable(model: PreTrainedModel) -> bool:
-    """Whether `sample` knows the model's kind: a decoder whose only memory is a key-value cache."""
-    return not (model.config.is_encoder_decoder or model._is_stateful)
-
-
 @torch.no_grad()
 def sample(
     model: PreTrainedModel,

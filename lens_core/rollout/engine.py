@@ -7,7 +7,7 @@ import platform
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,7 +15,8 @@ from torch import Tensor
 
 from lens_core.config import PromptConfig
 from lens_core.errors import LensError, first_line
-from lens_core.rollout.decode import Sampled, decodable, sample
+from lens_core.rollout.decode import Sampled, sample
+from lens_core.rollout.exact import inexact_decoding
 from lens_core.rollout.logprobs import sampling_logprobs
 from lens_core.rollout.streams import row_uniforms, stream_seed
 
@@ -116,6 +117,19 @@ def format_prompt(
 _BOX_IT = "Please reason step by step, and put your final answer within \\boxed{}."
 
 
+_NO_FILTERS: Final = {
+    "top_p": 1.0,
+    "top_k": 0,
+    "min_p": None,
+    "top_h": None,
+    "typical_p": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+    "repetition_penalty": 1.0,
+}
+"""Of `generate`: answers come from the whole softmax."""
+
+
 class Sampler(Protocol):
     """Where a training's completions come from."""
 
@@ -160,7 +174,7 @@ class TransformersEngine:
         """
         padded: Any = self.tokenizer.pad({"input_ids": list(prompts)}, padding_side="left", return_tensors="pt")
         padded = padded.to(self.model.device)
-        if not decodable(self.model):
+        if inexact_decoding(self.model) is not None:
             with torch.random.fork_rng(devices=_cuda_devices()):
                 torch.manual_seed(stream_seed(seed, first_row))
                 return self._generate(padded, sampling)
@@ -188,9 +202,7 @@ class TransformersEngine:
                 **padded,
                 do_sample=True,
                 temperature=sampling.temperature,
-                top_p=1.0,
-                top_k=0,
-                repetition_penalty=1.0,  # some models' own generation_config.json sets it, and filters
+                **_NO_FILTERS,  # some models' own generation_config.json sets them
                 max_new_tokens=sampling.max_new_tokens,
                 pad_token_id=self.tokenizer.pad_token_id,
             )

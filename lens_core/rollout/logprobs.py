@@ -23,9 +23,12 @@ class SamplingLogprobs:
         self._normaliser: Tensor | None = None  # [B], their logsumexp
         self._columns: list[Tensor] = []  # each [B]
 
-    def observe(self, input_ids: Tensor, logits: Tensor) -> None:
-        """Take in one forward pass of decoding: the ids it was fed [B, *] and its logits [B, *, V]."""
+    def observe(self, input_ids: Tensor | None, logits: Tensor) -> None:
+        """Take in one forward pass of decoding: the ids it was fed [B, *], None of a prompt without, and its logits
+        [B, *, V].
+        """
         if self._pending is not None:
+            assert input_ids is not None
             self._columns.append(self._score(input_ids[:, -1]))
         self._pending = logits[:, -1].float() / self.temperature
         self._normaliser = self._pending.logsumexp(dim=-1)
@@ -57,7 +60,8 @@ def sampling_logprobs(model: nn.Module, temperature: float) -> Iterator[Sampling
     recorder = SamplingLogprobs(temperature)
 
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        recorder.observe(kwargs["input_ids"] if "input_ids" in kwargs else args[0], output.logits)
+        # A prompt that begins with learned vectors has no ids: they are needed from the first sampled token on.
+        recorder.observe(kwargs.get("input_ids", args[0] if args else None), output.logits)
 
     handle = model.register_forward_hook(hook, with_kwargs=True)
     try:

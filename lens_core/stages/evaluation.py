@@ -92,7 +92,7 @@ def evaluate(
                 results += batch
                 said = _describe_answers(results[before:], time.monotonic() - start)
                 on_progress(Progress(stage, len(results), len(problems), said))
-        report = summarise(label, sha256, results, evaluation.n, evaluation.ks, evaluation.seed)
+        report = summarise(label, sha256, results, evaluation.n, evaluation.ks)
         render_viewer(report, results, output / VIEWER_FILE)
         write_json(output / PASSK_FILE, report.model_dump(mode="json"))
         if run is not None:

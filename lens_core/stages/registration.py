@@ -1,6 +1,7 @@
 """Register a policy as the champion of its kind, if it is better than the one before.
 
-Better means that the paired interval of their Pass@k difference, problem by problem, lies above 0.
+Better means that the paired interval of their Pass@k difference, problem by problem, lies above 0, over
+`FEWEST_PROBLEMS` or more of them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from lens_core.config import SHIPPED_BASE, RunConfig
 from lens_core.errors import LensError
 from lens_core.evaluation.by_problem import Counts, Gate, gate
 from lens_core.evaluation.files import ROLLOUTS_FILE
+from lens_core.evaluation.passk import FEWEST_PROBLEMS
 from lens_core.evaluation.records import PassKReport, read_report, read_results
 from lens_core.files import read_json, write_json, write_text
 from lens_core.progress import Listener, Progress, ignore
@@ -187,7 +189,9 @@ def _verdict(registered: str, version: str | None, passed: Gate | None) -> str:
     if passed is None:
         return f"{registered}, version {version}, is the champion: the first of its name"
     if version is None:
-        return f"not registered, for the interval does not lie above 0: {_gain(passed)}"
+        few = f"it rests on fewer than {FEWEST_PROBLEMS} problems"
+        why = few if passed.difference.few else "the interval does not lie above 0"
+        return f"not registered, for {why}: {_gain(passed)}"
     return f"{registered}, version {version}, is the champion: {_gain(passed)}"
 
 

@@ -20,8 +20,6 @@ from torch.nn.functional import pad
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from lens_core.rollout.decode import decodable
-
 Batch = dict[str, Any]
 """What TRL's `_generate_and_score_completions` returns: tensors [B, ...] and scalars."""
 
@@ -175,9 +173,8 @@ class SharedPrompts:
 
 
 def shareable(model: PreTrainedModel) -> bool:
-    """Whether prompts of `model` can be shared: all it remembers of them is keys and values of full attention."""
-    layers = DynamicCache(config=model.config).layers
-    return decodable(model) and all(type(layer) is DynamicLayer for layer in layers)
+    """Whether prompts of `model`, of a kind that is proven, can be shared: it attends to all of them."""
+    return all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
 
 
 def sharing_pays(prompt_BT: Tensor, mask_BT: Tensor, lengths: Sequence[int], overhead_tokens: float = 0) -> bool:

@@ -40,8 +40,9 @@ from lens_core import baselines
 from lens_core.config import EconomyConfig
 from lens_core.errors import LensError
 from lens_core.objective import LensConfig, confidence
-from lens_core.rollout.decode import OnEnd, Sampled, decodable, sample
+from lens_core.rollout.decode import OnEnd, Sampled, sample
 from lens_core.rollout.engine import Sampler
+from lens_core.rollout.exact import inexact_decoding, inexact_passes
 from lens_core.rollout.logprobs import sampling_logprobs
 from lens_core.rollout.streams import row_uniforms, stream_seed
 from lens_core.training.economy import Batch, concatenated, loss_mask, take_groups
@@ -67,7 +68,8 @@ class LensTrainer(EngineMixin, ForwardMixin, NonFiniteMixin, GRPOTrainer):
         resample_rounds: DAPO's dynamic sampling: groups without differing rewards are dropped and other prompts drawn
             until the batch is full, in at most so many further rounds; what is missing then is filled with dropped
             groups. 0: off, as LENS needs it.
-        economy: ways to the same gradient with less work, all on by default.
+        economy: ways to the same gradient with less work, all on by default; none is used with a kind of model that
+            it was not tested with (docs/conformance.md), which a warning says.
         engine: where completions come from; None: the policy itself, or TRL's vLLM where `args.use_vllm` is set. With
             several ranks it is asked by the main one, for all of them.
         max_off_policy: so many batches of completions an `AsyncSampler` may draw ahead of the one that is trained on.
@@ -117,7 +119,7 @@ class LensTrainer(EngineMixin, ForwardMixin, NonFiniteMixin, GRPOTrainer):
         self.estimator = partial(baselines.lens, **asdict(self.lens)) if estimator is None else estimator
         self.success_threshold = self.lens.success_threshold if success_threshold is None else success_threshold
         self.resample_rounds = resample_rounds
-        self.economy = EconomyConfig() if economy is None else economy
+        self.economy = self._proven(EconomyConfig() if economy is None else economy)
         self.engine = engine
         self.max_off_policy = max_off_policy
         self.row_seeded = row_seeded
@@ -153,6 +155,18 @@ class LensTrainer(EngineMixin, ForwardMixin, NonFiniteMixin, GRPOTrainer):
                 "top_p, top_k, min_p and repetition_penalty bias confidence and the importance ratio; "
                 "LENS expects them off"
             )
+
+    def _proven(self, economy: EconomyConfig) -> EconomyConfig:
+        """`economy`, or none where it is not known to be exact for this policy."""
+        reason = inexact_passes(self.model, self.args.bf16 or self.args.fp16)
+        if reason is None:
+            slow = inexact_decoding(self.model) if economy.lean_decoding else None
+            if slow is not None:
+                logger.warning("completions are drawn by generate, which takes longer: the policy %s", slow)
+            return economy
+        if any(dict(economy).values()):
+            logger.warning("the policy is computed as TRL computes it, which takes longer: it %s", reason)
+        return EconomyConfig(**dict.fromkeys(EconomyConfig.model_fields, False))
 
     # -- Rollouts ------------------------------------------------------------------------------------------------------
 
@@ -201,7 +215,7 @@ class LensTrainer(EngineMixin, ForwardMixin, NonFiniteMixin, GRPOTrainer):
     def _can_decode(self, decoder: PreTrainedModel) -> bool:
         special = self.args.generation_kwargs or self.args.cache_implementation
         sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled  # these need `generate` to keep ranks in step
-        return self._samples_the_whole_softmax() and decodable(decoder) and not (special or sharded)
+        return self._samples_the_whole_softmax() and inexact_decoding(decoder) is None and not (special or sharded)
 
     @contextmanager
     def _lean_generate(self, decoder: PreTrainedModel) -> Iterator[None]:

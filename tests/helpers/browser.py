@@ -103,7 +103,7 @@ def mlflow_ui(home: Path) -> Iterator[str]:
     with tempfile.TemporaryFile("w+") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         try:
-            deadline = time.monotonic() + 90
+            deadline = time.monotonic() + 180
             while not _answers(address):
                 log.seek(0)
                 assert server.poll() is None, log.read()

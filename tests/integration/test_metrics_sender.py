@@ -33,7 +33,7 @@ class Server:
         store = ["--workers", "1", "--backend-store-uri", f"sqlite:///{self._folder}/mlflow.db"]
         self._process = subprocess.Popen([*command, *store], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                          start_new_session=True)  # fmt: skip
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while True:
             try:
                 requests.get(f"{self.url}/health", timeout=1).raise_for_status()

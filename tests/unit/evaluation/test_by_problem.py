@@ -63,7 +63,7 @@ def test_comparison_by_hand() -> None:
 
 def test_equal_evaluations_differ_with_no_certainty_and_keep_their_names_apart() -> None:
     found = compare_results(evaluation("m", ["+-", "--"]), evaluation("m", ["+-", "--"]))
-    assert (found.pass_at_k[1].p, found.pass_at_k[1].difference.high, found.sign_p, found.ties) == (1.0, 0.0, 1.0, 2)
+    assert (found.pass_at_k[1].p, found.pass_at_k[1].difference.estimate, found.sign_p, found.ties) == (1, 0, 1, 2)
     assert (found.one.model, found.other.model) == ("m (A)", "m (B)")
 
 

@@ -1,5 +1,6 @@
 """Paired statistics, against enumeration by hand and against SciPy called directly."""
 
+import math
 import random
 from itertools import product
 
@@ -37,15 +38,24 @@ def test_one_pair_and_equal_pairs_tell_nothing() -> None:
     assert (sign_flip_p([0.5]), sign_flip_p([0.0, 0.0, 0.0])) == (1.0, 1.0)
 
 
-def test_difference_and_interval_are_those_of_scipys_bootstrap() -> None:
-    draw = np.random.default_rng(1)
-    one, other = draw.random(80), draw.random(80)
-    found = paired_difference(one.tolist(), other.tolist())
-    theirs = stats.bootstrap((other - one,), np.mean, n_resamples=20_000, method="percentile", rng=draw)
-    assert found.difference.estimate == pytest.approx(float(np.mean(other) - np.mean(one)))
-    # Of resampled intervals of width 0.17, ends differ by less than a hundredth.
-    assert found.difference.low == pytest.approx(theirs.confidence_interval.low, abs=0.01)
-    assert found.difference.high == pytest.approx(theirs.confidence_interval.high, abs=0.01)
+def test_interval_is_bonett_and_prices_for_problems_that_are_won_or_lost() -> None:
+    # Of n = 40 pairs, B alone solves 9, A alone 4 (Bonett and Price 2012, equation 4): with
+    # p12 = (9 + 1) / 42 and p21 = (4 + 1) / 42, p12 - p21 +- z sqrt((p12 + p21 - (p12 - p21)^2) / 42).
+    one, other = [0.0] * 9 + [1.0] * 4 + [1.0] * 27, [1.0] * 9 + [0.0] * 4 + [1.0] * 27
+    found = paired_difference(one, other).difference
+    wins, losses = 10 / 42, 5 / 42
+    error = math.sqrt((wins + losses - (wins - losses) ** 2) / 42)
+    # Ours has Student's quantile in place of z, and the variance of a sample: n - 1 in place of n.
+    half = stats.t.ppf(0.975, 41) * error * math.sqrt(42 / 41)
+    assert found.estimate == pytest.approx(5 / 40)
+    assert (found.low, found.high) == pytest.approx((wins - losses - half, wins - losses + half))
+
+
+def test_interval_of_two_that_never_differ_is_not_a_point() -> None:
+    # All that twenty problems without a difference exclude is that the two differ often. By hand: twenty times 0, 1
+    # and -1 have the mean 0 and the standard error sqrt(2 / 21 / 22); Student's quantile for 21 is 2.0796.
+    found = paired_difference([0.0] * 20, [0.0] * 20).difference
+    assert (found.low, found.high) == pytest.approx((-0.1368, 0.1368), abs=1e-4)
 
 
 def test_order_of_the_problems_changes_nothing() -> None:
@@ -58,9 +68,10 @@ def test_order_of_the_problems_changes_nothing() -> None:
 
 
 def test_pairing_sees_what_unpaired_intervals_hide() -> None:
-    one = [place / 100 for place in range(100)]
-    found = paired_difference(one, [value + 0.01 + 0.001 * (place % 2) for place, value in enumerate(one)])
-    assert 0.010 < found.difference.low < found.difference.estimate < found.difference.high < 0.011
+    one = [place / 125 for place in range(100)]
+    found = paired_difference(one, [value + 0.1 + 0.01 * (place % 2) for place, value in enumerate(one)])
+    # Of one alone it would reach 0.05 to both sides.
+    assert 0.07 < found.difference.low < found.difference.estimate < found.difference.high < 0.14
     assert found.p < 0.001
 
 

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lens_core.evaluation.passk import majority_at_k, mean_pass_at_k, pass_at_k
+from lens_core.evaluation.passk import (
+    FEWEST_PROBLEMS,
+    majority_at_k,
+    mean_over_problems,
+    mean_pass_at_k,
+    pass_at_k,
+)
 
 
 @st.composite
@@ -48,18 +54,45 @@ def test_mean_pass_at_k_leaves_out_problems_with_too_few_graded_answers() -> Non
         mean_pass_at_k([(2, 1)], k=3)
 
 
-def test_interval_of_equal_values_is_the_value() -> None:
-    got = mean_pass_at_k([(4, 4)] * 5, k=1)
-    assert (got.low, got.estimate, got.high) == (1.0, 1.0, 1.0)
+@pytest.mark.parametrize(("right", "expected"), [(0, (0.0, 0.14)), (16, (0.86, 1.0))])
+def test_interval_of_problems_that_all_agree_is_not_a_point(right: int, expected: tuple[float, float]) -> None:
+    # By hand: twenty-one times 0 and once 1 have the mean 1/22 and the standard error sqrt(1/22 * 21/22 / 21)
+    # = 1/22; Student's quantile for 21 degrees of freedom is 2.0796, and (1 + 2.0796) / 22 = 0.1400. The "rule of
+    # three" for 20 failures says 3/20 = 0.15.
+    got = mean_pass_at_k([(16, right)] * 20, k=1)
+    assert (got.low, got.high) == pytest.approx(expected, abs=1e-4)
 
 
-def test_interval_covers_about_as_often_as_it_says_and_is_seeded() -> None:
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=60))
+def test_interval_holds_its_estimate_and_stays_on_the_scale(values: list[float]) -> None:
+    got = mean_over_problems(values)
+    assert 0 <= got.low <= got.estimate <= got.high <= 1
+
+
+@pytest.mark.parametrize("p", [0.05, 0.5, 0.95])
+@pytest.mark.parametrize("problems", [10, 30, 100, 500])
+@pytest.mark.parametrize("spread", [0.3, 10])
+def test_interval_holds_the_truth_as_often_as_it_says(problems: int, p: float, spread: float) -> None:
+    """docs/evaluation.md has the whole table, by `python -m benchmarks.coverage`."""
+    draw = np.random.default_rng(0)
+    chances = draw.beta(p * spread, (1 - p) * spread, size=(500, problems))
+    found = [mean_over_problems(values) for values in (draw.binomial(16, chances) / 16).tolist()]
+    # Of 500, 95 % have a standard error of a hundredth.
+    assert np.mean([each.low <= p <= each.high for each in found]) >= 0.92
+
+
+def test_few_problems_are_marked() -> None:
+    assert mean_pass_at_k([(1, 1)] * (FEWEST_PROBLEMS - 1), k=1).text.endswith("†")
+    # Thirty solved: the mean of thirty-one times 1 and once 0, 31/32, less 2.0395 standard errors.
+    assert mean_pass_at_k([(1, 1)] * FEWEST_PROBLEMS, k=1).text == "100.0 [90.5, 100.0]"
+
+
+def test_interval_is_near_the_normal_one_of_many_problems() -> None:
     # Half of 200 problems solved: standard error sqrt(0.25 / 200) = 0.0354, times 1.96 = 0.069.
     counts = [(1, index % 2) for index in range(200)]
     got = mean_pass_at_k(counts, k=1)
     assert got.high - got.estimate == pytest.approx(0.069, abs=0.01)
     assert got.estimate - got.low == pytest.approx(0.069, abs=0.01)
-    assert got == mean_pass_at_k(counts, k=1)
 
 
 @given(cases())

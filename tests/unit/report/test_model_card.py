@@ -37,7 +37,8 @@ def test_card_says_data_method_licence_and_pass_at_k_with_intervals() -> None:
     assert "| Method | lens (alpha 0.25) |" in text
     assert f"| Test data | 50 problems, SHA-256 `{'d' * 64}` |" in text
     assert "| Licence | mit |" in text
-    assert "| all | 47.0 [42.0, 52.0] | 66.0 [60.0, 71.0] |\n| level 3 | 25.0 [10.0, 40.0] | not graded |\n" in text
+    assert "| all | 47.0 [42.0, 52.0] | 66.0 [60.0, 71.0] |\n| level 3 | 25.0 [10.0, 40.0] † | not graded |\n" in text
+    assert "† rests on fewer than 30 problems" in text
     assert "| Ungraded | 1.5 % |\n" in text
     assert "| Tokens | 12.0 |\n" in text
 

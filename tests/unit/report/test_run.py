@@ -11,13 +11,13 @@ from lens_core.report.run import answer, render_report
 
 
 def report(model: str, low: float, high: float, levels: bool = True) -> PassKReport:
-    estimate = Estimate((low + high) / 2, low, high, 10)
+    estimate = Estimate((low + high) / 2, low, high, 40)
     return PassKReport(
         model=model,
         data_digest="d",
         n=4,
         ks=(1, 2),
-        problems=10,
+        problems=40,
         by_k={"pass_at": {1: estimate, 2: estimate}},
         levels={1: {1: estimate}, 2: {1: estimate}} if levels else {},
         values={

@@ -7,7 +7,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 from lens_core.rollout import decode
-from lens_core.rollout.decode import Sampled, decodable, sample
+from lens_core.rollout.decode import Sampled, sample
 from lens_core.rollout.streams import row_uniforms
 from tests.helpers.fakes import tiny_policy
 
@@ -121,13 +121,6 @@ def test_large_layers_are_packed_and_come_back() -> None:
     with pytest.raises(KeyError), decode._packed_linears(model):
         raise KeyError
     assert "forward" not in vars(layer)
-
-
-def test_models_with_another_memory_are_left_to_generate() -> None:
-    model = tiny_policy()
-    assert decodable(model)
-    model._is_stateful = True
-    assert not decodable(model)
 
 
 def test_a_row_draws_the_same_however_the_batch_is_cut_up() -> None:

@@ -63,7 +63,7 @@ def test_seed_of_a_stream_fits_every_generator_and_is_no_sum(seed: int, place: i
 
 
 def test_engine_without_our_decoding_draws_other_completions_in_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lens_core.rollout.engine.decodable", lambda model: False)
+    monkeypatch.setattr("lens_core.rollout.engine.inexact_decoding", lambda model: "is another")
     engine = TransformersEngine(tiny_policy(), character_tokenizer())
     sampling = SamplingConfig(max_new_tokens=16)
     # A sum of seed and row would draw the same for (batch 1, row 64) and (batch 65, row 0).
