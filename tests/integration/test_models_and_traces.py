@@ -67,7 +67,7 @@ def test_champion_is_replaced_only_by_a_policy_that_beats_it(uri: str, tmp_path:
     client, policy = MlflowClient(tracking_uri=uri), policy_in(tmp_path / "policy")
 
     def attempt(name: str, right: tuple[int, ...]) -> dict[str, object]:
-        evaluation = evaluation_in(tmp_path / name, name, right)
+        evaluation = evaluation_in(tmp_path / name, name, right * 10)
         return register(config, policy, evaluation, tmp_path / f"{name}-card", tracking)
 
     assert attempt("first", (1, 1, 1, 1))["version"] == "1"
@@ -79,20 +79,31 @@ def test_champion_is_replaced_only_by_a_policy_that_beats_it(uri: str, tmp_path:
     assert (str(version.version), version.tags["method"]) == ("2", "better")
     assert version.tags["lens.weights"] == policy.as_uri()
     assert version.description.startswith("# lens-demo: better")
-    assert "+31.2 [+25.0, +43.8] points against the champion before" in (tmp_path / "better-card/README.md").read_text()
+    assert "+31.2 [+21.8, +37.7] points against the champion before" in (tmp_path / "better-card/README.md").read_text()
 
 
 def test_champion_of_other_problems_is_not_compared(uri: str, tmp_path: Path) -> None:
     config, tracking = load_config("demo"), Tracking(uri, "register")
-    policy, here = policy_in(tmp_path / "policy"), evaluation_in(tmp_path / "here", "lens", (1, 1))
+    policy, here = policy_in(tmp_path / "policy"), evaluation_in(tmp_path / "here", "lens", (1, 1) * 20)
     register(config, policy, here, tmp_path / "a", tracking, name="lens-other")
-    there = evaluation_in(tmp_path / "there", "lens", (2, 2), "e" * 64)
+    there = evaluation_in(tmp_path / "there", "lens", (2, 2) * 20, "e" * 64)
     with pytest.raises(LensError, match=r"was evaluated on other problems .* give that folder as --against"):
         register(config, policy, there, tmp_path / "b", tracking, name="lens-other")
-    again = evaluation_in(tmp_path / "again", "lens", (1, 1), "e" * 64)
+    again = evaluation_in(tmp_path / "again", "lens", (1, 1) * 20, "e" * 64)
     found = register(config, policy, there, tmp_path / "b", tracking, name="lens-other", against=again)
     assert found["version"] == "2"
-    assert read_counts(there) == {"p0": (4, 2), "p1": (4, 2)}
+    assert read_counts(there) == {f"p{index}": (4, 2) for index in range(40)}
+
+
+def test_few_problems_promote_nobody_over_a_champion(uri: str, tmp_path: Path) -> None:
+    config, tracking = load_config("demo"), Tracking(uri, "few")
+    policy = policy_in(tmp_path / "policy")
+    for name, right in (("first", (0,) * 29), ("all-right", (4,) * 29)):
+        evaluation = evaluation_in(tmp_path / name, name, right)
+        found = register(config, policy, evaluation, tmp_path / f"{name}-card", tracking, name="lens-few")
+    assert (found["version"], found["gate"]["passed"]) == (None, False)
+    assert found["text"].startswith("not registered, for it rests on fewer than 30 problems: Pass@1 +100.0")
+    assert "†" in (tmp_path / "all-right-card/README.md").read_text()
 
 
 def test_best_of_several_does_not_replace_a_champion_of_other_problems(uri: str, tmp_path: Path) -> None:

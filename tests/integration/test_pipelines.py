@@ -98,7 +98,7 @@ def test_best_of_a_pipeline_becomes_champion_only_if_it_beats_the_one_before(tmp
     uri, config = f"sqlite:///{tmp_path}/mlflow.db", load_config("demo").model_dump_json()
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "kfp"))
     # Means of 1/4 and 1/2: the second is the best, and has nothing to beat.
-    first = branches(tmp_path / "first", {"grpo": (1, 1, 1), "lens": (2, 2, 2)})
+    first = branches(tmp_path / "first", {"grpo": (1, 1, 1) * 10, "lens": (2, 2, 2) * 10})
     done = gate(config=config, folders=list(map(str, first)), tracking_uri=uri, registered_model="lens-gate")
     written = Path(done.outputs["registration"].path) / "registration.json"
     assert json.loads(written.read_text())["version"] == "1"
@@ -121,8 +121,8 @@ def test_best_of_a_pipeline_becomes_champion_only_if_it_beats_the_one_before(tmp
         path = output / "registration.json"
         return dict(json.loads(path.read_text())) if path.exists() else {}
 
-    # The best has a mean of 7/12, but the interval of its differences (1/2, 1/2, -3/4) holds 0.
-    held = registration("second", {"grpo": (1, 1, 1), "lens": (4, 4, 0)}, "lens-gate")
+    # The best has a mean of 2/3, but the interval of its differences (1/2, 1/2, -1/2) holds 0.
+    held = registration("second", {"grpo": (1, 1, 1) * 10, "lens": (4, 4, 0) * 10}, "lens-gate")
     assert held["version"] is None
     assert not held["gate"]["passed"]
     assert registration("third", {"lens": (3, 1, 1)}, "") == {}
