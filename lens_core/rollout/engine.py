@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import torch
+from jinja2 import TemplateError
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
@@ -21,7 +22,7 @@ from lens_core.rollout.logprobs import sampling_logprobs
 from lens_core.rollout.streams import row_uniforms, stream_seed
 
 if TYPE_CHECKING:
-    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
 AUTO = PromptConfig()
@@ -103,7 +104,8 @@ def format_prompt(
     """What a policy is asked: chat messages, or one text.
 
     Raises:
-        LensError: if the chat form is asked for, and the tokenizer has no chat template.
+        LensError: if the chat form is asked for, and the tokenizer has no chat template, or one without the system
+            role that is asked for.
     """
     if form.form == "chat" and tokenizer.chat_template is None:
         raise LensError("prompt.form is 'chat', and the policy's tokenizer has no chat template: set it to 'plain'")
@@ -111,7 +113,28 @@ def format_prompt(
         return "\n\n".join(part for part in (form.system, question, form.instruction) if part) + "\n"
     instruction = _BOX_IT if form.instruction is None else form.instruction
     asked = [{"role": "user", "content": f"{question}\n\n{instruction}" if instruction else question}]
-    return asked if form.system is None else [{"role": "system", "content": form.system}, *asked]
+    if form.system is None:
+        return asked
+    _require_system_role(tokenizer, form.system)
+    return [{"role": "system", "content": form.system}, *asked]
+
+
+def _require_system_role(tokenizer: PreTrainedTokenizerBase, system: str) -> None:
+    """Some chat templates refuse system messages, and some drop them without a word.
+
+    Raises:
+        LensError: with the remedy.
+    """
+    messages = [{"role": "system", "content": system}, {"role": "user", "content": "?"}]
+    try:
+        said = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    except TemplateError:
+        said = ""
+    if system.strip() not in said:
+        raise LensError(
+            "prompt.system is set, and the policy's chat template has no system role: put the text into "
+            "prompt.instruction, which follows the question"
+        )
 
 
 _BOX_IT = "Please reason step by step, and put your final answer within \\boxed{}."
@@ -154,6 +177,13 @@ class Engine(Sampler, Protocol):
     ends: Collection[int]
     """Token ids that end a completion."""
 
+    def require_room(self, longest_prompt: int, max_new_tokens: int) -> None:
+        """Refuse what the policy has no positions for, in tokens.
+
+        Raises:
+            LensError: with the remedy.
+        """
+
     def close(self) -> None:
         """Give back memory and processes."""
 
@@ -191,6 +221,10 @@ class TransformersEngine:
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         self.model.load_state_dict(weights)
 
+    def require_room(self, longest_prompt: int, max_new_tokens: int) -> None:
+        """See Engine."""
+        require_room(self.model.config, longest_prompt, max_new_tokens)
+
     def close(self) -> None:
         """Nothing to give back: the model belongs to the caller."""
 
@@ -204,6 +238,7 @@ class TransformersEngine:
                 temperature=sampling.temperature,
                 **_NO_FILTERS,  # some models' own generation_config.json sets them
                 max_new_tokens=sampling.max_new_tokens,
+                eos_token_id=sorted(self.ends),
                 pad_token_id=self.tokenizer.pad_token_id,
             )
         completions = [_cut(ids, self.ends) for ids in output_BT[:, padded["input_ids"].shape[1] :].tolist()]
@@ -227,6 +262,7 @@ def sample_rollouts(
             batches begin where they would have begun: rounding depends on what is decoded together.
     """
     prompts = [encode_prompt(question, engine.tokenizer, form) for question in questions]
+    engine.require_room(max(map(len, prompts), default=0), sampling.max_new_tokens)
     step = max(1, sampling.batch_size // n)
     start = first
     while start < len(prompts):
@@ -251,11 +287,34 @@ def encode_prompt(question: str, tokenizer: PreTrainedTokenizerBase, form: Promp
 
 
 def end_tokens(generation_config: GenerationConfig | None, tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    """Token ids that end a completion: the model's own, which may be several, else the tokenizer's."""
-    configured = None if generation_config is None else generation_config.eos_token_id
-    if configured is None:
-        configured = tokenizer.eos_token_id
-    return set(configured) if isinstance(configured, list) else {configured}
+    """Token ids that end a completion, in an evaluation as in TRL's training: the model's own, which may be several,
+    and the tokenizer's.
+    """
+    own = None if generation_config is None else generation_config.eos_token_id
+    several = own if isinstance(own, list) else [own]
+    return {token for token in (*several, tokenizer.eos_token_id) if token is not None}
+
+
+def require_room(config: PretrainedConfig, longest_prompt: int, max_new_tokens: int) -> None:
+    """Refuse a prompt and its completion that are longer than the positions of a model.
+
+    Raises:
+        LensError: with the remedy.
+    """
+    text = config.get_text_config()
+    positions = getattr(text, "max_position_embeddings", None)
+    rope = getattr(text, "rope_parameters", None) or {}
+    if positions is None or rope.get("rope_type") in _BEYOND_THEIR_POSITIONS:
+        return
+    if longest_prompt + max_new_tokens > positions:
+        raise LensError(
+            f"a prompt of {longest_prompt} tokens and {max_new_tokens} new ones exceed the policy's {positions} "
+            "positions: lower max_new_tokens, or leave out long prompts (data.max_prompt_tokens)"
+        )
+
+
+_BEYOND_THEIR_POSITIONS = ("dynamic", "linear", "yarn")
+"""Scaled positions, whose configuration may name the length before it was scaled."""
 
 
 def best_device() -> str:

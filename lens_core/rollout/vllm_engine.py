@@ -82,12 +82,7 @@ class VllmEngine:
         """
         from vllm import SamplingParams
 
-        longest = max((len(prompt) for prompt in prompts), default=0)
-        if longest + sampling.max_new_tokens > self.max_length:
-            raise LensError(
-                f"a prompt of {longest} tokens and {sampling.max_new_tokens} new ones exceed the {self.max_length} of "
-                "this vLLM engine: lower max_new_tokens, leave out long prompts, or build it with another max_length"
-            )
+        self.require_room(max(map(len, prompts), default=0), sampling.max_new_tokens)
         # A seed of its own for every answer: what is drawn does not depend on how vLLM puts batches together.
         seeds = [stream_seed(seed, first_row + row) for row in range(len(prompts))]
         requests = [
@@ -112,6 +107,14 @@ class VllmEngine:
             ],
             entropies=[[] for _ in answers],
         )
+
+    def require_room(self, longest_prompt: int, max_new_tokens: int) -> None:
+        """See Engine."""
+        if longest_prompt + max_new_tokens > self.max_length:
+            raise LensError(
+                f"a prompt of {longest_prompt} tokens and {max_new_tokens} new ones exceed the {self.max_length} of "
+                "this vLLM engine: lower max_new_tokens, leave out long prompts, or build it with another max_length"
+            )
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         """See Engine. A tensor that is missing stays as it is: vLLM does not call that an error.

@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.distributed.checkpoint.stateful import Stateful
 from transformers import Trainer
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import rotate_checkpoints, sort_checkpoints
 
 from lens_core.errors import first_line
@@ -47,7 +48,7 @@ def checkpoints(folder: Path) -> list[Path]:
 
 def trained_steps(checkpoint: Path) -> int:
     """Optimiser steps that a checkpoint's policy has seen."""
-    return int(read_json(checkpoint / "trainer_state.json")["global_step"])
+    return int(read_json(checkpoint / TRAINER_STATE_NAME)["global_step"])
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
@@ -83,9 +84,11 @@ class CheckpointMixin(Trainer):
         name = f"checkpoint-{self.state.global_step}"
         staging = folder / _STAGING
         failure: Exception | None = None
+        best_before = self.state.best_model_checkpoint
         try:
             self._staging = str(staging)
             super()._save_checkpoint(model, trial)
+            self._rename_best(staging, folder)
             self._save_lens_state(staging / name)
         except (OSError, SafetensorError, RuntimeError) as error:
             if not _is_write_failure(error):
@@ -99,12 +102,22 @@ class CheckpointMixin(Trainer):
                 shutil.rmtree(staging, ignore_errors=True)
             else:
                 _publish(staging / name, folder / name)
-                rotate_checkpoints(output_dir=str(folder), save_total_limit=self.args.save_total_limit)
+                rotate_checkpoints(str(folder), self.args.save_total_limit, self.state.best_model_checkpoint)
         if failed:
+            self.state.best_model_checkpoint = best_before
             self._failed_saves += 1
             cause = "another rank failed" if failure is None else first_line(failure)
             logger.warning("%s was not saved, and training goes on: %s", name, cause)
         self.accelerator.wait_for_everyone()
+
+    def _rename_best(self, staging: Path, folder: Path) -> None:
+        """The best checkpoint by the name that it will have: the one that is being written is still in `staging`."""
+        best = self.state.best_model_checkpoint
+        if best is None or Path(best).parent != staging:
+            return
+        self.state.best_model_checkpoint = str(folder / Path(best).name)
+        if self.args.should_save:
+            self.state.save_to_json(str(Path(best) / TRAINER_STATE_NAME))
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Whole weights, also of a sharded policy: what reads a policy or a checkpoint needs no processes for it."""
@@ -151,9 +164,10 @@ class CheckpointMixin(Trainer):
         self._failed_saves = state["failed_saves"]
         for part in self._parts():
             part.load_state_dict(state)
-        # TRL shuffles each epoch with the next numbers of one generator: draw what the ended epochs have drawn.
+        # TRL shuffles each epoch with the next numbers of one generator: draw what the ended epochs have drawn. A
+        # stream has no sampler.
         for _ in range(int(self.state.epoch or 0)):
-            if self._sampler.shuffle:
+            if self._sampler is not None and self._sampler.shuffle:
                 torch.randperm(self._sampler.num_samples, generator=self._sampler.generator)
         if state["ranks"] != self.accelerator.num_processes:
             # Half a batch of rollouts is cut up for other ranks: TRL draws a batch again where there is none.

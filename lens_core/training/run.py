@@ -27,7 +27,7 @@ from transformers import (
 from lens_core.baselines import find_estimator
 from lens_core.config import TrainConfig, VllmConfig
 from lens_core.errors import LensError, first_line
-from lens_core.rollout.engine import Engine, best_device, encode_prompt, format_prompt, load_policy
+from lens_core.rollout.engine import Engine, best_device, encode_prompt, format_prompt, load_policy, require_room
 from lens_core.training.checkpoint import read_state, trained_steps
 from lens_core.training.engine_rollouts import AsyncSampler
 from lens_core.training.metrics_file import METRICS_FILE, read_metrics
@@ -66,6 +66,13 @@ def train_policy(
     )
     output.mkdir(parents=True, exist_ok=True)
     longest = max(len(encode_prompt(problem.prompt, tokenizer, config.prompt)) for problem in training.problems)
+    require_room(model.config, longest, config.max_new_tokens)
+    needed = config.prompts_per_step * config.updates_per_batch
+    if len(training.problems) < needed:
+        raise LensError(
+            f"a batch of rollouts takes {needed} problems (train.prompts_per_step x train.updates_per_batch), and "
+            f"there are {len(training.problems)} to train on: lower one of them, or bring more data"
+        )
     with _engine(config, training.base, longest) as engine:
         stopping = StopWhenAsked()
         trainer = LensTrainer(

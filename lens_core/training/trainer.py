@@ -13,6 +13,7 @@ and in files of their own
 
     _compute_loss                         leaves out what carries no gradient (forward.py)
     _get_per_token_logps_and_entropies    the policy's forward pass, without padding or repeated prompts (forward.py)
+    _dynamic_sampling                     groups whose rewards differ, from further prompts (dynamic_sampling.py)
     _get_grad_norm                        drops a gradient that is not finite (nonfinite.py)
     _save_checkpoint                      everything or nothing (checkpoint.py)
 
@@ -31,6 +32,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import set_seed
+from datasets import Dataset
 from torch import Tensor
 from torch.distributed.checkpoint.stateful import Stateful
 from torch.nn.utils.rnn import pad_sequence
@@ -41,21 +43,23 @@ from lens_core.config import EconomyConfig
 from lens_core.errors import LensError
 from lens_core.objective import LensConfig, confidence
 from lens_core.rollout.decode import OnEnd, Sampled, sample
-from lens_core.rollout.engine import Sampler
+from lens_core.rollout.engine import Sampler, require_room
 from lens_core.rollout.exact import inexact_decoding, inexact_passes
 from lens_core.rollout.logprobs import sampling_logprobs
-from lens_core.rollout.streams import row_uniforms, stream_seed
-from lens_core.training.economy import Batch, concatenated, loss_mask, take_groups
+from lens_core.rollout.streams import row_uniforms
+from lens_core.training.dynamic_sampling import DynamicSamplingMixin
+from lens_core.training.economy import Batch, loss_mask
 from lens_core.training.engine_rollouts import AsyncSampler, Draws, EngineMixin, next_seed
 from lens_core.training.forward import ForwardMixin, causal_lm, padded
 from lens_core.training.group_metrics import group_metrics
 from lens_core.training.nonfinite import NonFiniteMixin, SkippedSteps
+from lens_core.training.reward_range import scaled, told_how_to_scale
 from lens_core.training.trl_trainer import GRPOTrainer
 
 logger = logging.getLogger(__name__)
 
 
-class LensTrainer(EngineMixin, ForwardMixin, NonFiniteMixin, GRPOTrainer):
+class LensTrainer(DynamicSamplingMixin, EngineMixin, ForwardMixin, NonFiniteMixin, GRPOTrainer):
     """TRL's GRPOTrainer with LENS advantages (arXiv 2510.08696), or those of any estimator in `baselines`.
 
     Takes every argument of GRPOTrainer, and:
@@ -75,6 +79,8 @@ class LensTrainer(EngineMixin, ForwardMixin, NonFiniteMixin, GRPOTrainer):
         max_off_policy: so many batches of completions an `AsyncSampler` may draw ahead of the one that is trained on.
         row_seeded: a completion depends on `args.seed` and its place in the batch of all ranks, so that runs on more or
             fewer ranks draw the same ones (from an engine or with `economy.lean_decoding`). False: as TRL draws them.
+        reward_range: (lowest, highest) that the weighted sum of the reward functions can be, where that is not (0, 1):
+            LENS and its rivals, thresholds and metrics get it mapped to [0, 1]; TRL's own log keeps it as it is.
         truncated_leave_group: completions that `args.mask_truncated_completions` masks leave their group's statistics
             too. False: only the loss leaves them out, as in TRL.
         max_tokens: the run ends with the step in which so many completion tokens have been generated; None: no limit.
@@ -87,8 +93,8 @@ class LensTrainer(EngineMixin, ForwardMixin, NonFiniteMixin, GRPOTrainer):
     The paper's loss is `GRPOConfig(loss_type="grpo", beta=0.0, epsilon=0.2)`; TRL's default loss type is "dapo".
 
     Raises:
-        ValueError: if `args` asks TRL to normalise rewards in a way that would be overwritten, or if dynamic sampling
-            would have to split a group over ranks.
+        ValueError: if `args` asks TRL to normalise rewards in a way that would be overwritten, if dynamic sampling
+            would have to split a group over ranks, or if there are fewer problems than a batch takes.
     """
 
     def __init__(
@@ -102,6 +108,7 @@ class LensTrainer(EngineMixin, ForwardMixin, NonFiniteMixin, GRPOTrainer):
         engine: Sampler | None = None,
         max_off_policy: int = 0,
         row_seeded: bool = False,
+        reward_range: tuple[float, float] | None = None,
         truncated_leave_group: bool = False,
         max_tokens: int | None = None,
         max_ungraded_share: float = 0.1,
@@ -123,10 +130,12 @@ class LensTrainer(EngineMixin, ForwardMixin, NonFiniteMixin, GRPOTrainer):
         self.engine = engine
         self.max_off_policy = max_off_policy
         self.row_seeded = row_seeded
+        self.reward_range = reward_range
         self.truncated_leave_group = truncated_leave_group
         self.max_tokens = max_tokens
         self.max_ungraded_share = max_ungraded_share
         self.run_state = {} if run_state is None else dict(run_state)
+        self._policy_config = causal_lm(self.model).config
         self._check_arguments()
         self._inputs: list[dict[str, Any]] = []
         self._reward_B: Tensor | None = None
@@ -145,6 +154,17 @@ class LensTrainer(EngineMixin, ForwardMixin, NonFiniteMixin, GRPOTrainer):
             raise ValueError("an engine of its own samples full weights: with LoRA, use engine=None or args.use_vllm")
         if self.max_off_policy and (self.resample_rounds or not isinstance(self.engine, AsyncSampler)):
             raise ValueError("max_off_policy needs an engine that draws ahead (AsyncSampler), and resample_rounds=0")
+        if self.engine is not None and self.max_completion_length is None:
+            raise ValueError("an engine needs args.max_completion_length")
+        if self.reward_range is not None and not self.reward_range[0] < self.reward_range[1]:
+            raise ValueError(f"reward_range is {self.reward_range}; the first must be below the second")
+        prompts = self.args.generation_batch_size // self.num_generations
+        if isinstance(self.train_dataset, Dataset) and len(self.train_dataset) < prompts:
+            raise ValueError(
+                f"train_dataset has {len(self.train_dataset)} problems, and a generation batch takes {prompts} "
+                "(args.generation_batch_size / args.num_generations): lower per_device_train_batch_size or "
+                "steps_per_generation, or bring more data"
+            )
         if self.resample_rounds and self.args.generation_batch_size // self.args.world_size % self.num_generations:
             raise ValueError(
                 f"dynamic sampling needs whole groups on every rank: choose a batch that {self.num_generations} "
@@ -183,6 +203,8 @@ class LensTrainer(EngineMixin, ForwardMixin, NonFiniteMixin, GRPOTrainer):
     ) -> tuple[list[list[int]], list[list[float]] | None]:
         """Completions from the engine, from our own decoding, or from super, with what they were drawn with."""
         self._drawn = None
+        if self.max_completion_length is not None:
+            require_room(self._policy_config, max(map(len, prompt_ids)), self.max_completion_length)
         if self.engine is not None:
             drawn = self._drawn_by_engine(prompt_ids)
             return drawn.token_ids, drawn.logprobs
@@ -213,7 +235,7 @@ class LensTrainer(EngineMixin, ForwardMixin, NonFiniteMixin, GRPOTrainer):
         return filters == (1.0, True, None, 1.0)
 
     def _can_decode(self, decoder: PreTrainedModel) -> bool:
-        special = self.args.generation_kwargs or self.args.cache_implementation
+        special = self.args.generation_kwargs or self.args.cache_implementation or self.max_completion_length is None
         sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled  # these need `generate` to keep ranks in step
         return self._samples_the_whole_softmax() and inexact_decoding(decoder) is None and not (special or sharded)
 
@@ -298,8 +320,10 @@ class LensTrainer(EngineMixin, ForwardMixin, NonFiniteMixin, GRPOTrainer):
             padded = self.accelerator.pad_across_processes(nan_padded, dim=1, pad_index=torch.nan)
             entropy_PGT = gather(padded).view(*confidence_PG.shape, -1)
         assert self._reward_B is not None
-        reward_PG = self._reward_B.view(-1, group_size).masked_fill(confidence_PG.isnan(), torch.nan)
-        advantage = self.estimator(reward_PG, confidence_PG.nan_to_num(1.0), entropy_PGT)
+        reward_PG = scaled(self._reward_B, self.reward_range).view(-1, group_size)
+        reward_PG = reward_PG.masked_fill(confidence_PG.isnan(), torch.nan)
+        with told_how_to_scale(reward_PG):
+            advantage = self.estimator(reward_PG, confidence_PG.nan_to_num(1.0), entropy_PGT)
 
         rows = len(batch["advantages"])
         first = self._first_row(rows)
@@ -386,8 +410,8 @@ class LensTrainer(EngineMixin, ForwardMixin, NonFiniteMixin, GRPOTrainer):
                 f"{self.max_ungraded_share:.0%}): mend the reward function, or raise max_ungraded_share"
             )
 
-    def _count_tokens(self, count: int) -> None:
-        self.draws.tokens += count
+    def _count_tokens(self, number: int) -> None:
+        self.draws.tokens += number
         self._metrics["train"]["lens/tokens/generated"] = [float(self.draws.tokens)]
         if self.max_tokens is not None and self.draws.tokens >= self.max_tokens:
             self.control.should_training_stop = self.control.should_log = True  # after the step that is under way
@@ -397,36 +421,6 @@ class LensTrainer(EngineMixin, ForwardMixin, NonFiniteMixin, GRPOTrainer):
         for _ in range(min(len(values), len(logged))):
             logged.pop()
         logged.extend(values)
-
-    def _dynamic_sampling(self, inputs: list[dict[str, Any]]) -> Batch:
-        """A batch of groups whose rewards differ, from as many prompts as it takes (DAPO, arXiv 2503.14476)."""
-        wanted = len(inputs) // self.num_generations
-        kept: list[Batch] = []
-        spare: list[Batch] = []
-        for round_ in range(self.resample_rounds + 1):
-            batch, reward_PG = self._rollout(inputs if round_ == 0 else self._further_prompts(wanted))
-            assert reward_PG is not None
-            first = self._first_row(wanted)
-            good_P = baselines.informative(reward_PG)[first : first + wanted]
-            kept.append(take_groups(batch, good_P, self.num_generations))
-            spare.append(take_groups(batch, ~good_P, self.num_generations))
-            have = sum(len(part["advantages"]) for part in kept) // self.num_generations
-            fewest = self.accelerator.gather(torch.tensor([have], device=self.accelerator.device)).min()
-            if fewest >= wanted:
-                break
-        self._metrics["train"]["lens/resample_rounds"].append(float(round_))
-        full = concatenated(kept + spare, self._tokenizer.pad_token_id, wanted * self.num_generations)
-        full["num_items_in_batch"] = self.accelerator.gather(loss_mask(full).sum()).sum()
-        return full
-
-    def _further_prompts(self, count: int) -> list[dict[str, Any]]:
-        """`count` prompts of the training data, each repeated for its group; other ones on every call and rank."""
-        self.draws.resamples += 1
-        generator = torch.Generator().manual_seed(stream_seed(self.args.seed, self.draws.resamples))
-        of_all_ranks = (count * self.accelerator.num_processes,)
-        first = self._first_row(count)
-        rows = torch.randint(len(self.train_dataset), of_all_ranks, generator=generator)[first : first + count]
-        return [self.train_dataset[row] for row in rows.tolist() for _ in range(self.num_generations)]
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)

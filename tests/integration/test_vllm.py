@@ -112,11 +112,11 @@ def test_answers_of_a_group_differ(engine: VllmEngine) -> None:
 
 def test_only_the_models_own_ends_end_an_answer(engine: VllmEngine) -> None:
     rows = engine.sample_ids(PROMPTS * 100, SamplingConfig(max_new_tokens=12), seed=1).token_ids
-    assert engine.ends == set(ENDS)
+    assert engine.ends == {*ENDS, 1}  # and the tokenizer's
     for ids in rows:
-        assert not set(ids[:-1]) & set(ENDS)
-        assert len(ids) == 12 or ids[-1] in ENDS
-    assert any(1 in ids[:-1] for ids in rows)
+        assert not set(ids[:-1]) & engine.ends
+        assert len(ids) == 12 or ids[-1] in engine.ends
+    assert any(ids[-1] == 1 for ids in rows)
 
 
 def test_an_end_that_only_the_tokenizer_names_ends_an_answer(
@@ -135,7 +135,7 @@ def test_rollouts_include_the_end_and_know_whether_they_reached_it(engine: VllmE
     rollouts = [rollout for group in groups for rollout in group]
     assert {rollout.truncated for rollout in rollouts} == {True, False}
     for rollout in rollouts:
-        assert rollout.truncated == (rollout.token_ids[-1] not in ENDS)
+        assert rollout.truncated == (rollout.token_ids[-1] not in engine.ends)
         assert len(rollout.token_logprobs) == len(rollout.token_ids)
         assert rollout.text == character_tokenizer().decode(rollout.token_ids, skip_special_tokens=True)
 

@@ -29,7 +29,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "data": ({"errors", "files", "config", "progress", "verify"}, {"pydantic", "datasets", "pyarrow", "rensa"}),
     "rollout": (
         {"errors", "config"},
-        {"numpy", "torch", "transformers", "tokenizers", "pydantic", "safetensors", "vllm"},
+        {"jinja2", "numpy", "torch", "transformers", "tokenizers", "pydantic", "safetensors", "vllm"},
     ),
     "training": (
         {"errors", "files", "signals", "config", "objective", "baselines", "data", "verify", "rollout"},
