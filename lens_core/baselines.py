@@ -96,6 +96,12 @@ def informative(rewards: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def not_all_right(rewards: Tensor, success_threshold: float = 0.0) -> Tensor:
+    """[P], True where a graded reward is not above `success_threshold`: the groups that NGRPO's authors keep."""
+    return (rewards <= success_threshold).any(dim=1)
+
+
+@torch.no_grad()
 def nsr(
     rewards: Tensor,
     confidences: Tensor,

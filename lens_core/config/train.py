@@ -117,6 +117,9 @@ class TrainConfig(Section):
     resample_rounds: int = Field(0, ge=0)
     """DAPO's dynamic sampling (arXiv 2503.14476, sec. 3.2): most rounds of further prompts that replace groups whose
     rewards do not differ. 0: off, as LENS needs it."""
+    resample_groups: Literal["equal", "all_right"] = "equal"
+    """Which groups further prompts replace: those whose rewards are equal (DAPO), or those in which all completions are
+    right, and no others (NGRPO, arXiv 2509.18851)."""
     mask_truncated: bool = False
     """Completions that `max_new_tokens` cut off get no gradient; their rewards still count in their group, as in TRL
     and in DAPO's overlong filtering (arXiv 2503.14476, sec. 3.4)."""

@@ -1,4 +1,5 @@
-"""DAPO's dynamic sampling (arXiv 2503.14476, sec. 3.2): groups without differing rewards make room for other prompts.
+"""Dynamic sampling: groups without differing rewards make room for other prompts (DAPO, arXiv 2503.14476, sec. 3.2), or
+only those in which all are right (NGRPO, arXiv 2509.18851).
 
 Dimensions: P prompts (groups), G answers in a group.
 """
@@ -24,13 +25,15 @@ class DynamicSamplingMixin(GRPOTrainer):
     """Full batches of informative groups for LensTrainer."""
 
     resample_rounds: int
+    resample_groups: str
+    success_threshold: float
     draws: Draws
     _rollout: Callable[[list[dict[str, Any]]], tuple[Batch, Tensor | None]]
     _first_row: Callable[[int], int]
     _further: Iterator[dict[str, Any]] | None = None
 
     def _dynamic_sampling(self, inputs: list[dict[str, Any]]) -> Batch:
-        """A batch of groups whose rewards differ, from as many prompts as it takes (DAPO, arXiv 2503.14476)."""
+        """A batch of groups that are kept, from as many prompts as it takes."""
         wanted = len(inputs) // self.num_generations
         kept: list[Batch] = []
         spare: list[Batch] = []
@@ -38,7 +41,7 @@ class DynamicSamplingMixin(GRPOTrainer):
             batch, reward_PG = self._rollout(inputs if round_ == 0 else self._further_prompts(wanted))
             assert reward_PG is not None
             first = self._first_row(wanted)
-            good_P = baselines.informative(reward_PG)[first : first + wanted]
+            good_P = self._kept(reward_PG)[first : first + wanted]
             kept.append(take_groups(batch, good_P, self.num_generations))
             spare.append(take_groups(batch, ~good_P, self.num_generations))
             have = sum(len(part["advantages"]) for part in kept) // self.num_generations
@@ -49,6 +52,11 @@ class DynamicSamplingMixin(GRPOTrainer):
         full = concatenated(kept + spare, self._tokenizer.pad_token_id, wanted * self.num_generations)
         full["num_items_in_batch"] = self.accelerator.gather(loss_mask(full).sum()).sum()
         return full
+
+    def _kept(self, reward_PG: Tensor) -> Tensor:
+        if self.resample_groups == "equal":
+            return baselines.informative(reward_PG)
+        return baselines.not_all_right(reward_PG, self.success_threshold)
 
     def _further_prompts(self, number: int) -> list[dict[str, Any]]:
         """`number` prompts of the training data, each repeated for its group; other ones on every call and rank.

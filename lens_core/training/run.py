@@ -86,6 +86,7 @@ def train_policy(
             estimator=partial(find_estimator(method.objective), **method.parameters),
             success_threshold=method.resolved.get("success_threshold", 0.0),
             resample_rounds=config.resample_rounds,
+            resample_groups=config.resample_groups,
             economy=config.economy,
             engine=engine if rollouts is None else rollouts,
             max_off_policy=config.rollouts.max_off_policy if config.rollouts and rollouts else 0,

@@ -28,7 +28,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from accelerate.utils import set_seed
@@ -72,6 +72,7 @@ class LensTrainer(DynamicSamplingMixin, EngineMixin, ForwardMixin, NonFiniteMixi
         resample_rounds: DAPO's dynamic sampling: groups without differing rewards are dropped and other prompts drawn
             until the batch is full, in at most so many further rounds; what is missing then is filled with dropped
             groups. 0: off, as LENS needs it.
+        resample_groups: `all_right`: only groups in which all are right are dropped, as NGRPO's authors do.
         economy: ways to the same gradient with less work, all on by default; none is used with a kind of model that
             it was not tested with (docs/conformance.md), which a warning says.
         engine: where completions come from; None: the policy itself, or TRL's vLLM where `args.use_vllm` is set. With
@@ -104,6 +105,7 @@ class LensTrainer(DynamicSamplingMixin, EngineMixin, ForwardMixin, NonFiniteMixi
         estimator: baselines.Estimator | None = None,
         success_threshold: float | None = None,
         resample_rounds: int = 0,
+        resample_groups: Literal["equal", "all_right"] = "equal",
         economy: EconomyConfig | None = None,
         engine: Sampler | None = None,
         max_off_policy: int = 0,
@@ -125,7 +127,7 @@ class LensTrainer(DynamicSamplingMixin, EngineMixin, ForwardMixin, NonFiniteMixi
         self.lens = LensConfig() if lens is None else lens
         self.estimator = partial(baselines.lens, **asdict(self.lens)) if estimator is None else estimator
         self.success_threshold = self.lens.success_threshold if success_threshold is None else success_threshold
-        self.resample_rounds = resample_rounds
+        self.resample_rounds, self.resample_groups = resample_rounds, resample_groups
         self.economy = self._proven(EconomyConfig() if economy is None else economy)
         self.engine = engine
         self.max_off_policy = max_off_policy

@@ -161,3 +161,16 @@ def test_best_checkpoint_is_kept_and_loaded_as_in_trl(tmp_path: Path, limit: int
         named = Path(state["best_model_checkpoint"]).relative_to(folder)
         found[cls] = (best.relative_to(folder), best.exists(), kept, named)
     assert found[LensTrainer] == found[GRPOTrainer]
+
+
+@pytest.mark.parametrize(("groups", "kept"), [("equal", {2}), ("all_right", {1, 2})])
+def test_dynamic_sampling_replaces_the_groups_that_it_is_told_to(tmp_path: Path, groups: str, kept: set[int]) -> None:
+    def by_problem(completions: list[str], answer: list[str], **_: Any) -> list[float]:
+        """Of three problems, all right, none right and one right."""
+        kinds = [(1, 1, 1, 1), (0, 0, 0, 0), (1, 0, 0, 0)]
+        return [float(kinds[int(each) // 2 % 3][place % GROUP]) for place, each in enumerate(answer)]
+
+    trained = trainer(tmp_path, reward=by_problem, resample_rounds=8, resample_groups=groups)
+    batch = trained._dynamic_sampling([DATASET[0]] * GROUP + [DATASET[3]] * GROUP)  # all right
+    prompts = character_tokenizer().batch_decode(batch["prompt_ids"][::GROUP], skip_special_tokens=True)
+    assert {DATASET["prompt"].index(prompt) % 3 for prompt in prompts} <= kept

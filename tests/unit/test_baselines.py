@@ -23,6 +23,7 @@ from lens_core.baselines import (
     max_rl,
     needs_entropies,
     ngrpo,
+    not_all_right,
     nsr,
     pass_at_k,
     rl_zvp,
@@ -265,3 +266,8 @@ def test_only_marked_estimators_need_entropies() -> None:
     assert needs_entropies(token_level(lambda rewards, confidences, entropies: rewards))
     with pytest.raises(ValueError, match="entropies is None"):
         rl_zvp(torch.zeros(1, 2), torch.ones(1, 2), None)
+
+
+def test_groups_with_an_answer_that_is_not_right_are_kept() -> None:
+    rewards = torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.0, 0.0], [1.0, torch.nan], [0.0, torch.nan], [torch.nan] * 2])
+    assert not_all_right(rewards).tolist() == [False, True, True, False, True, False]

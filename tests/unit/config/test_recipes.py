@@ -77,13 +77,42 @@ def test_paper_recipes_quote_the_papers_results(name: str, reported: str) -> Non
 
 
 def test_rivals_has_every_objective_as_its_own_recipe_has_it() -> None:
-    rivals = load_config("rivals").methods
-    assert {method.objective for method in rivals.values()} == set(ESTIMATORS)
-    for name in ("grpo", "dr-grpo", "dapo", "nsr", "w-reinforce", "ngrpo", "rl-zvp", "pass-at-k", "max-rl", "lens"):
-        config, harness = load_config(name), load_config("rivals")
-        for method in (name,):
-            assert config.train_for(method) == harness.train_for(method)
-            assert config.methods[method].objective == rivals[method].objective
+    own = ("loss_type", "clip", "clip_high", "resample_groups", "resample_rounds", "max_grad_norm")
+    for harness in (load_config("rivals"), load_config("ladder-full")):
+        assert {method.objective for method in harness.methods.values()} == set(ESTIMATORS)
+        assert harness.train.max_tokens == 270_000  # one budget for all
+        for name in (*AUTHORS, "lens"):
+            config = load_config(name)
+            for value in own:
+                assert getattr(config.train_for(name), value) == getattr(harness.train_for(name), value), (name, value)
+            assert config.methods[name].resolved == harness.methods[name].resolved
+
+
+# As read in the authors' code, or, where none is public, in the paper; each recipe names the files.
+# name: (loss, clip, clip_high, groups replaced, updates a batch, warm-up, schedule, weight decay, gradient's norm)
+CONSTANT = "constant_with_warmup"
+AUTHORS = {
+    "grpo": ("grpo", 0.2, None, None, 1, 8, CONSTANT, 0.0, 1.0),
+    "dr-grpo": ("dr_grpo", 0.2, None, None, 8, 0, CONSTANT, 0.0, 1.0),
+    "dapo": ("dapo", 0.2, 0.28, "equal", 16, 10, CONSTANT, 0.1, 1.0),
+    "nsr": ("dapo", 0.2, None, None, 4, 0, CONSTANT, 0.01, 1.0),
+    "w-reinforce": ("dapo", 0.2, None, None, 4, 0, CONSTANT, 0.01, 1.0),
+    "ngrpo": ("dapo", 0.16, 0.24, "all_right", 4, 0, CONSTANT, 0.01, 1.0),
+    "max-rl": ("dapo", 0.2, None, None, 1, 0, CONSTANT, 0.01, 0.3),
+    "pass-at-k": ("dapo", 0.2, 0.28, None, 4, 10, CONSTANT, 0.0, 1.0),
+    "rl-zvp": ("dapo", 0.2, 0.28, None, 16, 4, "cosine", 0.0, 1.0),
+}
+
+
+@pytest.mark.parametrize("name", AUTHORS)
+def test_recipes_of_rivals_have_their_authors_values(name: str) -> None:
+    train = load_config(name).train_for(name)
+    groups = train.resample_groups if train.resample_rounds else None
+    found = (train.loss_type, train.clip, train.clip_high, groups, train.updates_per_batch)
+    protocol = (train.warmup_steps, train.schedule, train.weight_decay, train.max_grad_norm)
+    assert (*found, *protocol) == AUTHORS[name]
+    text = Path(f"lens_core/recipes/{name}.yaml").read_text(encoding="utf-8")
+    assert "Authors' code:" in text or "code of the authors is public" in text
 
 
 @pytest.mark.parametrize("name", PAPER)
