@@ -17,7 +17,7 @@ from lens_core.cli.options import (
     settings_of,
     store_of,
 )
-from lens_core.cli.output import conclude, progress, relative
+from lens_core.cli.output import conclude, progress, relative, remark
 
 app = typer.Typer()
 
@@ -37,6 +37,7 @@ def study(
     Example: lens study --config ladder-quick -o studies/quick
     """
     from lens_core.cli.tables import print_study
+    from lens_core.evaluation.by_seed import FEWEST_SEEDS
     from lens_core.report.study import answer
     from lens_core.stages.study import study as run_study
     from lens_core.tracking import Tracking, whole_run
@@ -44,6 +45,8 @@ def study(
     settings = settings_of(config, overrides)
     folder = Path("studies") / settings.name if output is None else output
     tracking = Tracking(store_of(tracking_uri, home), settings.name)
+    if settings.study is not None and len(settings.study.seeds) < FEWEST_SEEDS:
+        remark(f"With fewer than {FEWEST_SEEDS} seeds (study.seeds) no difference can be certain at the 5 % level.")
     with whole_run(tracking), progress() as display:
         found = run_study(settings, folder, tracking, display)
     report = folder / "report.html"

@@ -24,6 +24,10 @@ class Mean:
     seeds: int
 
 
+FEWEST_SEEDS = 6
+"""With fewer no sign-flip test reaches p < 0.05: its smallest p is 2 / 2^seeds."""
+
+
 @dataclass(frozen=True)
 class Difference:
     """A method minus the reference, seed by seed."""
@@ -32,7 +36,7 @@ class Difference:
     p: float
     """Of `sign_flip_p`."""
     p_holm: float
-    """The same after Holm's correction for all comparisons of the study."""
+    """The same after Holm's correction for the comparisons of one table: all methods, for one k or one level."""
 
 
 def mean_over_seeds(values: Sequence[float], level: float = 0.95) -> Mean:

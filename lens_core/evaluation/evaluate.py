@@ -12,6 +12,7 @@ from typing import Literal
 from lens_core.config import EvaluationConfig
 from lens_core.data.problem import Problem
 from lens_core.evaluation.records import Completion, ProblemResult
+from lens_core.evaluation.votes import wrong_votes
 from lens_core.rollout.engine import (
     Engine,
     Rollout,
@@ -54,13 +55,15 @@ def evaluate_engine(
     left = iter(problems[first:])
     for groups in sample_rollouts(engine, questions, config.n, sampling, config.seed, config.prompt, first):
         batch = [next(left) for _ in groups]
-        verdicts = iter(
+        graded = iter(
             grader.grade_many(
                 (rollout.text, problem.answer)
                 for problem, rollouts in zip(batch, groups, strict=True)
                 for rollout in rollouts
             )
         )
+        verdicts = [[next(graded) for _ in rollouts] for rollouts in groups]
+        votes = wrong_votes(grader, [[rollout.text for rollout in rollouts] for rollouts in groups], verdicts)
         yield [
             ProblemResult(
                 problem=problem.id,
@@ -69,9 +72,11 @@ def evaluate_engine(
                 level=problem.level,
                 subject=problem.subject,
                 source=problem.source,
-                completions=tuple(_completion(rollout, next(verdicts), token_lengths) for rollout in rollouts),
+                completions=tuple(
+                    _completion(*each, token_lengths) for each in zip(rollouts, of_problem, numbers, strict=True)
+                ),
             )
-            for problem, rollouts in zip(batch, groups, strict=True)
+            for problem, rollouts, of_problem, numbers in zip(batch, groups, verdicts, votes, strict=True)
         ]
 
 
@@ -91,13 +96,14 @@ def _engine(model: str | Path, name: Literal["transformers", "vllm"]) -> Engine:
     return VllmEngine(model)
 
 
-def _completion(rollout: Rollout, verdict: Verdict, token_lengths: TokenLengths | None) -> Completion:
+def _completion(rollout: Rollout, verdict: Verdict, vote: int | None, token_lengths: TokenLengths | None) -> Completion:
     kept = token_lengths is not None
     return Completion(
         text=rollout.text,
         outcome=verdict.outcome.value,
         reason=verdict.reason,
         extracted=verdict.extracted,
+        vote=vote,
         confidence=math.exp(sum(rollout.token_logprobs) / len(rollout.token_logprobs)),
         tokens=len(rollout.token_ids),
         truncated=rollout.truncated,

@@ -33,6 +33,10 @@ class Completion(Record):
     outcome: Literal["correct", "wrong", "ungraded"]
     reason: str
     extracted: str | None
+    vote: int | None = None
+    """Of a wrong answer: which of its problem's; equal answers, as the verifier sees it, have one number. None: by
+    spelling, in files of before.
+    """
     confidence: float
     """Length-normalised probability, in (0, 1]."""
     tokens: int
@@ -42,6 +46,11 @@ class Completion(Record):
     """log-probability of each token, to three digits; None where they were not kept."""
     token_lengths: tuple[int, ...] | None = None
     """Characters of `text` that each token wrote, 0 for special tokens; None where that is not known."""
+
+
+def spelled(extracted: str | None) -> str | None:
+    """An answer without its white space; None of no answer."""
+    return None if extracted is None else "".join(extracted.split())
 
 
 class ProblemResult(Record):
@@ -66,11 +75,11 @@ class ProblemResult(Record):
     def votes(self) -> tuple[int, tuple[int, ...]]:
         """(right completions, completions of each wrong answer): what a majority is decided by.
 
-        Right answers are one answer, however they are written. Wrong ones are the same where the extracted answers are,
-        but for white space; completions without an answer vote together, for none.
+        Right answers are one answer, however they are written, and so are wrong ones that the verifier takes for each
+        other; completions without an answer vote together, for none.
         """
         wrong = Counter(
-            None if completion.extracted is None else "".join(completion.extracted.split())
+            spelled(completion.extracted) if completion.vote is None else completion.vote
             for completion in self.completions
             if completion.outcome == "wrong"
         )

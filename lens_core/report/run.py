@@ -188,8 +188,8 @@ def _plots(
         (
             "entropy",
             "Entropy",
-            "Mean entropy of the policy's next token; a fall towards 0 means that it has stopped exploring.",
-            plots.over_steps(histories, {"entropy": "-"}, "Nats a token", colour),
+            "Of the policy's next token, over all completions; a fall towards 0 means that it has stopped exploring.",
+            plots.over_steps(histories, {"lens/entropy": "-"}, "Nats a token", colour),
         ),
         (
             "length",

@@ -8,6 +8,8 @@ stopped goes on with the cells that are missing.
 from __future__ import annotations
 
 import json
+import math
+import statistics
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -125,8 +127,8 @@ def results(config: RunConfig, output: Path) -> dict[str, Any]:
         "tokens": {
             method: {
                 "generated": _mean([steps[-1]["lens/tokens/generated"] for steps in of.values()]),
-                "to_reach": _mean(reached := _tokens(of, target)),
-                "reached_by": len(reached),
+                "to_reach": _median(needed := _tokens(of, target)),
+                "reached_by": sum(map(math.isfinite, needed)),
                 "in_negative_groups": _mean(
                     [step["lens/tokens/in_negative_groups"] for steps in of.values() for step in steps]
                 ),
@@ -224,10 +226,17 @@ def _summary(values: Mapping[str, Mapping[int, float]], reference: str) -> dict[
 
 
 def _tokens(histories: Mapping[int, list[dict[str, float]]], target: float | None) -> list[float]:
-    """What each training that came as far as `target` needed for it."""
+    """What each training needed to come as far as `target`; infinity where it never did."""
     if target is None:
         return []
-    return [tokens for steps in histories.values() if (tokens := tokens_to_reach(steps, target)) is not None]
+    found = [tokens_to_reach(steps, target) for steps in histories.values()]
+    return [math.inf if tokens is None else tokens for tokens in found]
+
+
+def _median(needed: list[float]) -> float | None:
+    """Over all trainings: those that never arrived are not left out, which would flatter a method that rarely does."""
+    median = statistics.median(needed) if needed else math.inf
+    return median if math.isfinite(median) else None
 
 
 def _mean(values: list[float]) -> float | None:

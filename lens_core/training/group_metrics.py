@@ -10,6 +10,8 @@ def group_metrics(
 ) -> dict[str, float]:
     """Shares, confidences and advantage norms by kind of group; NaN where there is nothing to average.
 
+    `entropy` is the mean of -log p over all tokens drawn, an unbiased estimate of the policy's entropy in nats a token.
+
     Args:
         reward_PG: NaN where ungraded; an answer is right when its reward exceeds `success_threshold`.
         confidence_PG: in (0, 1].
@@ -31,6 +33,9 @@ def group_metrics(
     rescued = length_PG[kinds["negative"]][advantage_PG[kinds["negative"]] != 0].sum()
     metrics["tokens/in_negative_groups"] = (length_PG[kinds["negative"]].sum() / length_PG.sum()).item()
     metrics["tokens/rescued"] = (rescued / length_PG.sum()).item()
+    drawn = ~confidence_PG.isnan()
+    surprise = -(confidence_PG.log() * length_PG)[drawn].sum()  # of all tokens together
+    metrics["entropy"] = (surprise / length_PG[drawn].sum()).item()
     metrics["confidence/right"] = confidence_PG[right].mean().item()
     metrics["confidence/wrong"] = confidence_PG[graded & ~right].mean().item()
     return metrics

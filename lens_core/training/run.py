@@ -16,6 +16,7 @@ import torch
 from datasets import Dataset
 from safetensors import SafetensorError
 from transformers import (
+    PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
     TrainerCallback,
@@ -239,7 +240,7 @@ def _save_policy(trainer: LensTrainer, tokenizer: PreTrainedTokenizerBase, outpu
         policy = trainer.accelerator.unwrap_model(trainer.model)
         if hasattr(policy, "merge_and_unload"):
             if trainer.accelerator.is_main_process:
-                policy.merge_and_unload().save_pretrained(output)
+                _merged(policy).save_pretrained(output)
         else:
             trainer.save_model(str(output))
         if trainer.accelerator.is_main_process:
@@ -249,6 +250,13 @@ def _save_policy(trainer: LensTrainer, tokenizer: PreTrainedTokenizerBase, outpu
             f"the trained policy could not be written to {output}: {first_line(error)}. Make room and resume: "
             "checkpoints are kept"
         ) from error
+
+
+def _merged(policy: Any) -> PreTrainedModel:
+    """The policy with its adapters added to the weights in float32, and rounded once, to what the weights were."""
+    stored = policy.get_base_model().dtype
+    merged: PreTrainedModel = policy.to("cpu", torch.float32).merge_and_unload().to(stored)
+    return merged
 
 
 class _MetricsFile(TrainerCallback):

@@ -312,6 +312,7 @@ class LensTrainer(DynamicSamplingMixin, EngineMixin, ForwardMixin, NonFiniteMixi
             # The engine is not bit for bit the policy, and may be behind it: the clipped ratio corrects for what it
             # really sampled from.
             batch["old_per_token_logps"] = logprob_BT
+            batch["tool_mask"] = mask_BT  # without tokens that the engine gave no number for
         # A group may straddle ranks: everything that compares its answers is gathered first.
         gather = self.accelerator.gather
         confidence_PG = gather(confidence(logprob_BT, mask_BT)).view(-1, group_size)

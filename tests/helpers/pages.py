@@ -76,7 +76,7 @@ def history(seed: int, steps: int = 40) -> list[dict[str, float]]:
             "lens/tokens/generated": 1000.0 * step,
             "lens/confidence/right": noisy(0.8),
             "lens/confidence/wrong": noisy(0.6),
-            "entropy": noisy(0.5 - 0.3 * step / steps),
+            "lens/entropy": noisy(0.5 - 0.3 * step / steps),
             "completions/mean_length": 30 + draw.random(),
         }
         for step in range(1, steps + 1)

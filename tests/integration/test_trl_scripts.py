@@ -12,6 +12,8 @@ from trl import GRPOTrainer
 
 from lens_core.errors import LensError
 from lens_core.objective import LensConfig, advantages
+from lens_core.rollout.decode import Sampled
+from lens_core.rollout.engine import TransformersEngine
 from lens_core.training.ladder_base import character_tokenizer
 from lens_core.training.trainer import LensTrainer
 from tests.helpers.fakes import tiny_policy
@@ -139,6 +141,39 @@ def test_completions_without_a_limit_are_those_of_trl(tmp_path: Path) -> None:
 def test_completions_beyond_the_positions_of_the_policy_are_refused(tmp_path: Path) -> None:
     with pytest.raises(LensError, match=r"tokens and 2040 new ones exceed the policy's 2048 positions: lower max_new"):
         trainer(tmp_path, config={"max_completion_length": 2040}).train()
+
+
+# --- engines ---
+
+
+class WithoutANumber(TransformersEngine):
+    """Gives no log-probability for the second token of the first completion, as vLLM at times does."""
+
+    def sample_ids(self, *args: Any, **kwargs: Any) -> Sampled:
+        drawn = super().sample_ids(*args, **kwargs)
+        drawn.logprobs[0][1] = float("nan")
+        return drawn
+
+
+def test_token_without_a_log_probability_takes_no_part_in_the_loss(tmp_path: Path) -> None:
+    def gradient(token: int | None) -> torch.Tensor:
+        """With the policy's own number for it, and another token's in its place."""
+        engine = WithoutANumber(tiny_policy(), character_tokenizer())
+        trained = trainer(tmp_path, engine=engine, estimator=constant_objective_of_one)
+        trained.current_gradient_accumulation_steps = 1
+        batch = trained._generate_and_score_completions([DATASET[0]] * 2 * GROUP)
+        if token is not None:
+            batch["old_per_token_logps"][0, 1] = token
+        trained._compute_loss(trained.model, batch).backward()
+        return torch.cat([p.grad.flatten() for p in trained.model.parameters()])
+
+    plain = gradient(None)
+    assert plain.isfinite().all()
+    torch.testing.assert_close(gradient(-5), plain)  # a ratio of e^5 would be clipped
+
+
+def constant_objective_of_one(rewards: torch.Tensor, confidences: torch.Tensor, entropies: Any) -> torch.Tensor:
+    return torch.ones_like(rewards)
 
 
 # --- checkpoints ---

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from lens_core.evaluation.by_seed import mean_over_seeds, paired_differences, tokens_to_reach
+from lens_core.evaluation.by_seed import FEWEST_SEEDS, mean_over_seeds, paired_differences, tokens_to_reach
+from lens_core.evaluation.paired import sign_flip_p
 
 
 def test_mean_has_students_interval() -> None:
@@ -49,3 +50,8 @@ def test_tokens_until_the_trailing_mean_reaches_a_target() -> None:
     assert tokens_to_reach(history, 0.3, window=2) == 500.0
     assert tokens_to_reach(history, 2.0, window=2) is None
     assert tokens_to_reach(history[:1], 0.0, window=2) is None
+
+
+def test_fewer_seeds_cannot_reach_the_level() -> None:
+    assert sign_flip_p([1.0] * (FEWEST_SEEDS - 1)) == 2 / 2**5 > 0.05
+    assert sign_flip_p([1.0] * FEWEST_SEEDS) == 2 / 2**6 < 0.05

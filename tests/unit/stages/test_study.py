@@ -1,7 +1,11 @@
 """What a study reads off its methods."""
 
+import math
+
+import pytest
+
 from lens_core.config import Method
-from lens_core.stages.study import sensitivity
+from lens_core.stages.study import _median, sensitivity
 
 
 def method(**values: object) -> Method:
@@ -27,3 +31,16 @@ def test_sensitivity_takes_methods_that_differ_in_one_parameter_only() -> None:
 
 def test_sensitivity_is_empty_where_methods_differ_in_more() -> None:
     assert sensitivity({"grpo": method(objective="grpo"), "lens": method(objective="lens", alpha=1)}) == {}
+
+
+@pytest.mark.parametrize(
+    ("needed", "median"),
+    [
+        ([100.0, 300.0, 200.0], 200.0),
+        ([100.0, math.inf, 300.0], 300.0),
+        ([100.0, math.inf, math.inf], None),
+        ([], None),
+    ],
+)
+def test_tokens_to_a_target_count_trainings_that_never_reach_it(needed: list[float], median: float | None) -> None:
+    assert _median(needed) == median

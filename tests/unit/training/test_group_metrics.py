@@ -23,6 +23,11 @@ def test_group_metrics_by_hand() -> None:
     assert metrics["tokens/rescued"] == pytest.approx(0.1)
     assert metrics["confidence/right"] == pytest.approx((0.6 + 0.5 + 0.7) / 3)
     assert metrics["confidence/wrong"] == pytest.approx((0.2 + 0.4 + 0.8 + 0.6) / 4)
+    # -log p of an answer is -log c times its tokens.
+    surprises = [
+        -math.log(c) * t for c, t in zip(confidence.flatten().tolist(), length.flatten().tolist(), strict=True)
+    ]
+    assert metrics["entropy"] == pytest.approx(sum(surprises) / 100)
     assert metrics["advantage_rms/negative"] == pytest.approx(math.sqrt(9 / 4))
     assert metrics["advantage_rms/mixed"] == pytest.approx(1.0)
 

@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from peft import LoraConfig, get_peft_model
 
 from lens_core.config import TrainConfig, load_config
-from lens_core.training.run import grpo_config
+from lens_core.training.run import _merged, grpo_config
+from tests.helpers.fakes import tiny_policy
 
 
 @pytest.mark.parametrize(
@@ -47,3 +50,15 @@ def test_every_option_is_read_by_the_training_or_what_starts_it() -> None:
     nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
     read = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
     assert TrainConfig.model_fields.keys() - read == set()
+
+
+def test_adapters_are_added_in_float32_and_rounded_once() -> None:
+    model = tiny_policy().bfloat16()
+    wrapped = get_peft_model(model, LoraConfig(r=4, lora_alpha=2, target_modules=["q_proj"], init_lora_weights=False))
+    layer = wrapped.base_model.model.model.layers[0].self_attn.q_proj
+    weight, (down,), (up,) = layer.base_layer.weight.clone(), layer.lora_A.values(), layer.lora_B.values()
+    exact = weight.double() + 0.5 * up.weight.double() @ down.weight.double()  # alpha / r is 2 / 4
+    merged = _merged(wrapped)
+    found = merged.model.layers[0].self_attn.q_proj.weight
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found, exact.float().bfloat16())
