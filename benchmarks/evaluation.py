@@ -6,7 +6,8 @@
 Both sample with transformers from the shipped base policy, at temperature 1 without filters: the same prompts, as many
 answers to each, as many new tokens at most, as many answers in a batch. lm-evaluation-harness does what its tasks with
 `repeats` do: HFLM.generate_until on every prompt n times. Ours is the whole evaluation: sample, grade, and write
-rollouts.jsonl with the confidence in every token. They take turns in one process; the ratio is the median over pairs.
+rollouts.jsonl with the confidence in every token. They take turns in one process; the ratio is the geometric mean over
+pairs, with its 95 % interval.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.pairs import figures_of, ratio
 from lens_core.config import SHIPPED_BASE, EvaluationConfig
 from lens_core.data.ladder import LEVELS, ladder
 from lens_core.data.problem import Problem
@@ -105,15 +107,15 @@ def timed(evaluate: Callable[[int], int], seed: int) -> float:
 
 def report(harness_name: str, completions: int, seconds: list[tuple[float, float]]) -> None:
     """Print the table in Markdown, and its figure as one JSON object on the last line."""
-    ratios = [theirs / ours for ours, theirs in seconds]
-    ratio = statistics.median(ratios)
+    faster = ratio((theirs, ours) for ours, theirs in seconds)
     print(f"\n{date.today()}, {platform.machine()}, {os.cpu_count()} cores; {completions} completions of at most")
     print(f"{MAX_NEW_TOKENS} tokens, {N} to a problem, batches of {BATCH}; medians of {len(seconds)} pairs\n")
     print("| | completions/s | |\n|---|---|---|")
     for name, column, what in (("lens evaluate", 0, "sampled, graded, written"), (harness_name, 1, "sampled")):
         print(f"| {name} | {completions / statistics.median(pair[column] for pair in seconds):.0f} | {what} |")
-    print(f"| ratio | {ratio:.2f} | {min(ratios):.2f} to {max(ratios):.2f} |\n")
-    print(json.dumps({"throughput_vs_lm_eval": round(ratio, 3)}))
+    print(f"| ratio | {faster.mean:.2f} | {faster.low:.2f} to {faster.high:.2f}, 95 % interval |\n")
+    figures = figures_of({"throughput_vs_lm_eval": faster})
+    print(json.dumps({name: round(value, 3) for name, value in figures.items()}))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Qwen2Config, Qwen2ForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
-from benchmarks.step import GRPO, OURS, TRL, Variant, Workload, measure, print_table, ratio
+from benchmarks.pairs import figures_of
+from benchmarks.step import GRPO, OURS, TRL, Variant, Workload, measure, print_table, step_ratio
 from lens_core.config import EconomyConfig
 from lens_core.training.ladder_base import character_tokenizer
 
@@ -100,12 +101,14 @@ def main() -> None:
     variants: dict[str, Variant] = {TRL: {}, OURS: {"lens": GRPO}}
     for name in arguments.without:
         variants[f"without {name}"] = {"lens": GRPO, "economy": EconomyConfig(**{name: False})}
-    figures = {}
+    figures: dict[str, float] = {}
     for size in arguments.sizes:
         work = workload(size, arguments.prompts, arguments.micro_batch, arguments.max_new_tokens)
         measured = measure(variants, work, arguments.steps)
         print_table(f"Untrained Qwen2, shape of {size}", work, measured)
-        figures[f"speedup_vs_trl_{size}"] = ratio(measured, TRL, OURS)
+        speedup = step_ratio(measured, TRL, OURS)
+        print(f"\nspeedup_vs_trl_{size}: {speedup}")
+        figures |= figures_of({f"speedup_vs_trl_{size}": speedup})
         figures[f"peak_memory_ratio_{size}"] = measured[OURS].memory_bytes / measured[TRL].memory_bytes
     print()
     print(json.dumps({name: round(value, 4) for name, value in figures.items()}))

@@ -16,7 +16,7 @@ our verifier over all of them.
 solutions of a few hundred characters that end in a box; of 16 answers to a problem 3 to 6 differ, as those of a policy
 do, and every text differs. Both use two processes: math-verify a pool of workers that have imported it, ours its own
 grader. Runs alternate, each of ours with an empty memory of verdicts, on warm processes; `speedup_vs_math_verify` is
-the median of the ratios of pairs.
+the geometric mean of the ratios of pairs, with its 95 % interval.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.pairs import Ratio, figures_of, ratio
 from lens_core.verify import Grader, Outcome
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -165,8 +166,8 @@ def _worked(draw: random.Random) -> str:
     return "\n".join(f"{place}. {step.format(**numbers)}" for place, step in enumerate(steps, start=1))
 
 
-def speed(pairs: Sequence[tuple[str, str]], repetitions: int, pool: ProcessPoolExecutor, grader: Grader) -> float:
-    """Print both times; the median ratio."""
+def speed(pairs: Sequence[tuple[str, str]], repetitions: int, pool: ProcessPoolExecutor, grader: Grader) -> Ratio:
+    """Print both times; their ratio."""
     theirs: list[float] = []
     ours: list[float] = []
     for repetition in range(repetitions):
@@ -174,14 +175,14 @@ def speed(pairs: Sequence[tuple[str, str]], repetitions: int, pool: ProcessPoolE
         for run in runs:
             seconds = run(pairs, pool, grader)
             (ours if run is _time_ours else theirs).append(seconds)
-    ratio = statistics.median(a / b for a, b in zip(theirs, ours, strict=True))
+    faster = ratio(zip(theirs, ours, strict=True))
     distinct = len({(completion[completion.rindex("\\boxed") :], gold) for completion, gold in pairs})
     print(
         f"{len(pairs)} completions of {len(pairs) // 16} problems, {distinct} distinct answers, {WORKERS} processes, "
         f"medians of {repetitions} pairs of runs: math-verify {statistics.median(theirs):.2f} s, "
-        f"ours {statistics.median(ours):.2f} s, {ratio:.1f} times as fast"
+        f"ours {statistics.median(ours):.2f} s; times as fast: {faster}"
     )
-    return ratio
+    return faster
 
 
 def _time_math_verify(pairs: Sequence[tuple[str, str]], pool: ProcessPoolExecutor, grader: Grader) -> float:
@@ -209,7 +210,7 @@ def main() -> None:
     with ProcessPoolExecutor(WORKERS) as pool, Grader(workers=WORKERS, timeout_s=20) as grader:
         list(pool.map(bare_math_verify, [("$x$", "$x$")] * WORKERS * 2))
         figures = agreement(labelled(), pool, grader)
-        figures["speedup_vs_math_verify"] = speed(rollouts(32, 16), repetitions, pool, grader)
+        figures |= figures_of({"speedup_vs_math_verify": speed(rollouts(32, 16), repetitions, pool, grader)})
     print(json.dumps({name: round(value, 4) for name, value in figures.items()}))
 
 

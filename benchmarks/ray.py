@@ -3,13 +3,14 @@
     python -m benchmarks.ray            the whole table, eight minutes on two cores
     python -m benchmarks.ray --quick    one round of each, two minutes: trainings start three times
 
-All trainings are the demo's, with the same seed and so the same answers. Every ratio is the median over equal steps,
-made in turns.
+All trainings are the demo's, with the same seed and so the same answers. Ratios of steps are geometric means over equal
+steps, made in turns, and those of sweeps over pairs of them; all with 95 % intervals.
 
-overhead_per_step   a step on one Ray worker / the same step in a process alone, less 1
+step_on_ray         a step on one Ray worker / the same step in a process alone
 scaling_2_workers   a step in a process alone, on all cores / the same step on two workers that share them
-sweep_ratio         trials an hour of `lens sweep` / those of a bare loop over the same trials, both counted from the
-                    moment that their processes are up: what a sweep pays once is `sweep_startup_s`
+sweep_ratio         trials an hour of `lens sweep` / those of a bare pool of as many processes, of one thread each, over
+                    the same trials; both counted from the moment that their processes are up and have imported: what a
+                    sweep pays once is `sweep_startup_s`
 recovery_s          from kill -9 of the driver to the next new step of the same training, started again on the cluster
 """
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import multiprocessing
 import os
 import platform
 import statistics
@@ -26,6 +28,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from datetime import date
 from importlib import metadata
@@ -34,6 +37,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.pairs import figures_of, ratio
 from lens_core import stages
 from lens_core.config import RunConfig, load_config
 from lens_core.data.prepare import TRAIN_FILE, VALIDATION_FILE, read_problems
@@ -189,10 +193,27 @@ def measure_steps(rounds: int, steps: int, folder: Path) -> tuple[dict[str, list
     return ratios, recoveries
 
 
-def measure_sweep(trials: int, steps: int, folder: Path) -> tuple[float, float]:
-    """`(sweep_ratio, sweep_startup_s)`."""
-    from lens_core.distributed.trials import TRIALS_FOLDER
+def run_trial(config: RunConfig, folder: Path, output: Path) -> None:
+    """What a trial of the sweep is made of."""
     from lens_core.evaluation.evaluate import evaluate_policy
+
+    train_here(config, folder, output)
+    list(evaluate_policy(read_problems(folder / DATA / VALIDATION_FILE), output, config.evaluation))
+
+
+def warm_up(_: int) -> None:
+    """What a process imports and starts once."""
+    import lens_core.evaluation.evaluate
+    import lens_core.training.run  # noqa: F401 - for later
+    from lens_core.verify import grade
+
+    grade("\\boxed{1}", "1")
+    time.sleep(1)  # so that every process of a pool gets one
+
+
+def measure_sweep(trials: int, steps: int, folder: Path) -> tuple[float, float, float]:
+    """Seconds of the trials in a bare pool, those in a sweep, and those until the first trial of the sweep."""
+    from lens_core.distributed.trials import TRIALS_FOLDER
     from lens_core.stages.sweep import SWEEP_FILE, sweep
 
     alphas = [2.0**index for index in range(trials)]
@@ -205,12 +226,20 @@ def measure_sweep(trials: int, steps: int, folder: Path) -> tuple[float, float]:
     first = min(path.stat().st_mtime for path in (folder / TRIALS_FOLDER).glob("*/values.json"))
     by_sweep = (folder / SWEEP_FILE).stat().st_mtime - first
 
-    begin = time.time()
-    for index, alpha in enumerate(alphas):
-        output = folder / f"loop-{index}"
-        train_here(config.with_values({ALPHA: alpha}), folder, output)
-        list(evaluate_policy(read_problems(folder / DATA / VALIDATION_FILE), output, config.evaluation))
-    return (time.time() - begin) / by_sweep, first - called
+    cores = os.cpu_count() or 1
+    os.environ["OMP_NUM_THREADS"] = "1"  # as Ray sets it for a trial of one CPU
+    with ProcessPoolExecutor(cores, mp_context=multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(warm_up, range(cores)))
+        begin = time.time()
+        started = [
+            pool.submit(run_trial, config.with_values({ALPHA: alpha}), folder, folder / f"pool-{index}")
+            for index, alpha in enumerate(alphas)
+        ]
+        for trial in started:
+            trial.result()
+        by_pool = time.time() - begin
+    del os.environ["OMP_NUM_THREADS"]
+    return by_pool, by_sweep, first - called
 
 
 def print_rows(rows: Sequence[tuple[str, str]]) -> None:
@@ -236,24 +265,25 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="lens-ray-") as temporary:
         ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         ratios, recoveries = measure_steps(rounds, steps, Path(temporary))
-        sweep_ratio, startup_s = measure_sweep(trials, steps, Path(temporary) / "sweep")
-    figures = {
-        "overhead_per_step": statistics.median(ratios["1 worker"]) - 1,
-        "scaling_2_workers": 1 / statistics.median(ratios["2 workers"]),
-        "sweep_ratio": sweep_ratio,
-        "sweep_startup_s": startup_s,
-        "recovery_s": statistics.median(recoveries),
+        sweeps = [measure_sweep(trials, steps, Path(temporary) / f"sweep-{round_}") for round_ in range(rounds)]
+    found = {
+        "step_on_ray": ratio((seconds, 1.0) for seconds in ratios["1 worker"]),
+        "scaling_2_workers": ratio((1.0, seconds) for seconds in ratios["2 workers"]),
+        "sweep_ratio": ratio((by_pool, by_sweep) for by_pool, by_sweep, _ in sweeps),
     }
+    startup_s, recovery_s = (statistics.median(each) for each in ([until for *_, until in sweeps], recoveries))
+    figures = figures_of(found) | {"sweep_startup_s": startup_s, "recovery_s": recovery_s}
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "ray"))
     print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, {versions}\n")
-    one, two = len(ratios["1 worker"]), len(ratios["2 workers"])
-    startup, recovery = f"{startup_s:.0f} s to start", f"{figures['recovery_s']:.1f} s"
     print_rows(
         [
-            ("overhead of Ray per step", f"{figures['overhead_per_step']:+.1%}, median of {one} steps"),
-            ("1 -> 2 workers", f"{figures['scaling_2_workers']:.2f}x, median of {two} steps"),
-            ("sweep against a bare loop", f"{sweep_ratio:.2f}x the trials per hour, {startup}"),
-            ("from kill -9 to training again", f"{recovery}, median of {rounds}"),
+            ("a step on one Ray worker / alone", str(found["step_on_ray"])),
+            ("1 -> 2 workers", str(found["scaling_2_workers"])),
+            ("trials per hour of a sweep / of a bare pool", f"{found['sweep_ratio']}; {startup_s:.0f} s to start"),
+            (
+                "from kill -9 to training again",
+                f"{recovery_s:.1f} s, of {min(recoveries):.1f} to {max(recoveries):.1f}",
+            ),
         ]
     )
     print()

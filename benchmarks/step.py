@@ -1,15 +1,15 @@
 """One training step: stock TRL, our trainer as GRPO, our trainer as LENS, on the same completions.
 
-    python -m benchmarks.step                the whole table, about a quarter of an hour on two cores
+    python -m benchmarks.step                the whole table, twenty minutes on two cores
     python -m benchmarks.step --quick        fewer steps, under a minute
     python -m benchmarks.step --ablation     what each way of saving work contributes
 
 The trainers share policy, prompts, seeds and rewards, and since the learning rate is 0, the completions too (they are
-compared). Each has a process of its own; they take their steps strictly in turn, and every ratio is the median over
-pairs of equal steps, so that a machine that speeds up or slows down does so for all. Two workloads: the demo's policy
-on the ladder (8 prompts x 16 answers of at most 64 tokens), and an untrained Qwen2 of 50 M parameters (answers of at
-most 256 tokens, which it ends with a probability of one in its vocabulary, so that lengths are spread as they are in
-real runs).
+compared). Each has a process of its own; they take their steps strictly in turn, and every ratio is the geometric mean
+over pairs of equal steps with its 95 % interval, so that a machine that speeds up or slows down does so for all. Two
+workloads: the demo's policy on the ladder (8 prompts x 16 answers of at most 64 tokens), and an untrained Qwen2 of 50 M
+parameters (answers of at most 256 tokens, which it ends with a probability of one in its vocabulary, so that lengths
+are spread as they are in real runs).
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallba
 from transformers.utils.logging import disable_progress_bar
 from trl import GRPOTrainer
 
+from benchmarks.pairs import Ratio, figures_of, ratio
 from lens_core.config import SHIPPED_BASE, EconomyConfig, load_config
 from lens_core.data.ladder import ladder
 from lens_core.objective import LensConfig
@@ -250,10 +251,9 @@ def measure(variants: Mapping[str, Variant], workload: Workload, steps: int, war
     return measured
 
 
-def ratio(measured: Mapping[str, Measured], over: str, under: str) -> float:
-    """Median over pairs of equal steps."""
-    pairs = zip(measured[over].seconds, measured[under].seconds, strict=True)
-    return statistics.median(one / other for one, other in pairs)
+def step_ratio(measured: Mapping[str, Measured], over: str, under: str) -> Ratio:
+    """Over pairs of equal steps."""
+    return ratio(zip(measured[over].seconds, measured[under].seconds, strict=True))
 
 
 def print_table(title: str, workload: Workload, measured: Mapping[str, Measured]) -> None:
@@ -284,10 +284,15 @@ def compare(steps: int, large_steps: int, pairs: int, large: Workload) -> dict[s
     short = replace(DEMO, prompts=2)
     equal = measure(rows, short, pairs)
     print_table("LENS beside GRPO, LensTrainer computing every row", short, equal)
-    return {
-        "speedup_vs_trl": ratio(demo, TRL, OURS),
-        "speedup_vs_trl_50m": ratio(big, TRL, OURS),
-        "lens_over_grpo": ratio(equal, "LENS", "GRPO"),
+    ratios = {
+        "speedup_vs_trl": step_ratio(demo, TRL, OURS),
+        "speedup_vs_trl_50m": step_ratio(big, TRL, OURS),
+        "lens_over_grpo": step_ratio(equal, "LENS", "GRPO"),
+    }
+    print()
+    for name, each in ratios.items():
+        print(f"{name}: {each}")
+    return figures_of(ratios) | {
         "peak_memory_ratio": demo[OURS].memory_bytes / demo[TRL].memory_bytes,
         "peak_memory_ratio_50m": big[OURS].memory_bytes / big[TRL].memory_bytes,
     }
@@ -295,9 +300,9 @@ def compare(steps: int, large_steps: int, pairs: int, large: Workload) -> dict[s
 
 def ablate(steps: int, large_steps: int, large: Workload) -> dict[str, float]:
     """What a step, and the parts that the techniques aim at, take without each of them, over the same with all."""
-    figures = {}
+    figures: dict[str, float] = {}
     for title, workload, count in (("demo", DEMO, steps), ("50m", large, large_steps)):
-        print(f"\n{title}: without a technique / with all of them, medians of {count} pairs\n")
+        print(f"\n{title}: without a technique / with all of them, {count} pairs; parts are medians\n")
         print("| without | step | generate | log-probabilities and backward |\n|---|---|---|---|")
         for name in EconomyConfig.model_fields:
             variants: dict[str, Variant] = {
@@ -305,7 +310,8 @@ def ablate(steps: int, large_steps: int, large: Workload) -> dict[str, float]:
                 "without": {"lens": GRPO, "economy": EconomyConfig(**{name: False})},
             }
             measured = measure(variants, workload, count)
-            figures[f"{title} without {name}"] = ratio(measured, "without", "with")
+            whole = step_ratio(measured, "without", "with")
+            figures |= figures_of({f"{title} without {name}": whole})
             parts = [
                 statistics.median(without / all_on for without, all_on in zip(*part, strict=True))
                 for part in (
@@ -316,16 +322,15 @@ def ablate(steps: int, large_steps: int, large: Workload) -> dict[str, float]:
                     ],
                 )
             ]
-            print(
-                f"| `{name}` | {figures[f'{title} without {name}']:.2f} | {parts[0]:.2f} | {parts[1]:.2f} |", flush=True
-            )
+            interval = f"{whole.mean:.2f} [{whole.low:.2f}, {whole.high:.2f}]"
+            print(f"| `{name}` | {interval} | {parts[0]:.2f} | {parts[1]:.2f} |", flush=True)
     return figures
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=40, help="steps of each trainer on the demo's policy")
-    parser.add_argument("--large-steps", type=int, default=5, help="steps of each trainer on the 50 M policy")
+    parser.add_argument("--large-steps", type=int, default=12, help="steps of each trainer on the 50 M policy")
     parser.add_argument("--pairs", type=int, default=600, help="steps of LENS, and of GRPO on the same rows")
     parser.add_argument(
         "--quick", action="store_true", help="3, 1 and 12 of them, and half the size and length at 50 M"
