@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,13 +49,18 @@ def log_policy(run: StageRun, name: str, policy: Path, step: int | None = None) 
     if found is not None:
         return found
     tags = {WEIGHTS_TAG: policy.absolute().as_uri(), _STEP_TAG: _step(step)}
-    model = run.client.create_logged_model(run.experiment_id, name, run.run_id, tags, model_type="policy")
+    model = run.client.create_logged_model(run.experiment_id, _title(name), run.run_id, tags, model_type="policy")
     for file in ("config.json", "generation_config.json"):
         if (policy / file).exists():
             run.client.log_model_artifact(model.model_id, str(policy / file))
     run.client.finalize_logged_model(model.model_id, "READY")
     run.client.log_outputs(run.run_id, [LoggedModelOutput(model.model_id, 0 if step is None else step)])
     return str(model.model_id)
+
+
+def _title(name: str) -> str:
+    """What MLflow takes for the name of a logged model, which is for people: policies are found by their run."""
+    return re.sub(r"""[/:.%"']""", "-", name) or "policy"
 
 
 def find_policy(run: StageRun, source_run: str, step: int | None = None) -> str | None:

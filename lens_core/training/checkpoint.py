@@ -16,19 +16,21 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.distributed.checkpoint.stateful import Stateful
 from transformers import Trainer
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import rotate_checkpoints, sort_checkpoints
 
 from lens_core.errors import first_line
 from lens_core.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from torch.distributed.checkpoint.stateful import Stateful  # a second of imports
 
 STATE_FILE, BUFFER_FILE = "lens_state.json", "rollouts.safetensors"
 _STAGING = ".checkpoint-in-progress"

@@ -76,9 +76,12 @@ class DynamicSamplingMixin(GRPOTrainer):
         """The training data again and again, from its `start`-th prompt on."""
         data: Any = self.train_dataset
         if not isinstance(data, Dataset):  # a stream has its own order, and no length
-            yield from islice(chain.from_iterable(iter(data) for _ in count()), start, None)
-        for pass_ in count(start // len(data)):
-            generator = torch.Generator().manual_seed(stream_seed(self.args.seed, pass_))
-            shuffled = self.args.shuffle_dataset is not False
-            order = torch.randperm(len(data), generator=generator) if shuffled else torch.arange(len(data))
-            yield from (data[row] for row in order.tolist()[start % len(data) if pass_ == start // len(data) else 0 :])
+            return islice(chain.from_iterable(iter(data) for _ in count()), start, None)
+        rows = chain.from_iterable(self._order(pass_, len(data)) for pass_ in count())
+        return (data[row] for row in islice(rows, start, None))
+
+    def _order(self, pass_: int, prompts: int) -> list[int]:
+        if self.args.shuffle_dataset is False:
+            return list(range(prompts))
+        generator = torch.Generator().manual_seed(stream_seed(self.args.seed, pass_))
+        return torch.randperm(prompts, generator=generator).tolist()

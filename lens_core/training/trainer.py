@@ -28,13 +28,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from accelerate.utils import set_seed
 from datasets import Dataset
 from torch import Tensor
-from torch.distributed.checkpoint.stateful import Stateful
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
@@ -55,6 +54,9 @@ from lens_core.training.group_metrics import group_metrics
 from lens_core.training.nonfinite import NonFiniteMixin, SkippedSteps
 from lens_core.training.reward_range import scaled, told_how_to_scale
 from lens_core.training.trl_trainer import GRPOTrainer
+
+if TYPE_CHECKING:
+    from torch.distributed.checkpoint.stateful import Stateful  # a second of imports
 
 logger = logging.getLogger(__name__)
 
@@ -206,7 +208,7 @@ class LensTrainer(DynamicSamplingMixin, EngineMixin, ForwardMixin, NonFiniteMixi
         """Completions from the engine, from our own decoding, or from super, with what they were drawn with."""
         self._drawn = None
         if self.max_completion_length is not None:
-            require_room(self._policy_config, max(map(len, prompt_ids)), self.max_completion_length)
+            require_room(self._policy_config, max(map(len, prompt_ids), default=0), self.max_completion_length)
         if self.engine is not None:
             drawn = self._drawn_by_engine(prompt_ids)
             return drawn.token_ids, drawn.logprobs

@@ -8,6 +8,7 @@ import pytest
 from mlflow import MlflowClient
 from typer.testing import CliRunner
 
+from lens_core import stages
 from lens_core.cli.main import app
 from lens_core.config import load_config
 from lens_core.errors import LensError
@@ -42,6 +43,36 @@ def test_policy_is_logged_once_and_carries_what_its_evaluation_found(uri: str, t
     outputs = client.get_run(train.run_id).outputs.model_outputs
     assert {(each.model_id, each.step) for each in outputs} == {(model, 0), (checkpoint, 5)}
     assert client.get_run(evaluate.run_id).inputs.model_inputs[0].model_id == model
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["qwen2.5-0.5b-gsm8k-lens", 'llama-3.1-8b/it\'s "100 %": ünï 数学', "x" * 200, ""],
+    ids=["dots", "all", "long", "empty"],
+)
+def test_policies_of_any_name_are_logged_and_found(uri: str, tmp_path: Path, name: str) -> None:
+    policy = policy_in(tmp_path / "policy")
+    with stage_run(Tracking(uri, "names"), f"train {name}") as train:
+        model = log_policy(train, name, policy)
+    with stage_run(Tracking(uri, "names"), f"evaluate {name}") as evaluate:
+        assert use_policy(evaluate, name, policy, train.run_id) == model
+
+
+@pytest.mark.parametrize("name", ["qwen2.5-0.5b-gsm8k", "llama-3.1-8b-math-dapo"])
+def test_configurations_with_dots_train_and_evaluate_to_the_end(
+    uri: str, tmp_path: Path, base: Path, name: str
+) -> None:
+    sizes = ["train.steps=1", "train.prompts_per_step=1", "train.group_size=2", "train.max_new_tokens=4"]
+    data_of = ["data.train={kind: ladder, per_level: 4}", "data.test={kind: ladder, per_level: 1, seed: 5}"]
+    small = ["train.warmup_steps=0", "evaluation.n=2", "evaluation.ks=[1]", "evaluation.max_new_tokens=4"]
+    config = load_config("demo", [*sizes, *data_of, *small]).model_copy(update={"name": name})
+    tracking, data = Tracking(uri, name), tmp_path / "data"
+    stages.prepare(config, data, tracking)
+    policy = stages.train(config, "lens", data, base, tmp_path / "policy", tracking=tracking)
+    stages.train(config, "lens", data, base, policy, tracking=tracking, resume=True)
+    evaluation = stages.evaluate(config, "lens", data, policy, tmp_path / "evaluation", tracking)
+    found = register(config, policy, evaluation, tmp_path / "card", tracking)
+    assert (found["model"], found["version"]) == (f"lens-{name}", "1")
 
 
 def test_answers_can_be_filtered_by_verdict(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
