@@ -11,7 +11,7 @@ import pytest
 
 from tests.helpers.cli import REDUCED, command, tracked
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 
 def test_interrupted_demo_keeps_what_had_ended(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_interrupted_demo_keeps_what_had_ended(tmp_path: Path) -> None:
         if re.search(r"train lens +[1-9]", line):
             os.killpg(process.pid, signal.SIGINT)
             break
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=180)
     assert process.returncode == 130
     assert "interrupted; finished steps are kept" in errors
     status = {run.info.run_name: run.info.status for run in tracked(tmp_path)}

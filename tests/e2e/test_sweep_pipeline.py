@@ -11,7 +11,7 @@ from lens_core.tracking import EXPERIMENT
 from tests.helpers.pipelines import run, tracked
 from tests.helpers.sweeps import design
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 
 def test_sweep_pipeline_trains_the_best_with_each_seed(tmp_path: Path) -> None:

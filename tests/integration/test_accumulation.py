@@ -35,7 +35,7 @@ def measured(folder: Path, *options: str) -> list[dict[str, Any]]:
     ("choices", "options"),
     [
         pytest.param(SOME, (), id="some-ddp"),
-        pytest.param(SOME, ("sharded",), id="some-fsdp2"),
+        pytest.param(SOME, ("sharded",), id="some-fsdp2", marks=pytest.mark.long),
         pytest.param(EVERY, ("every",), id="every-ddp", marks=pytest.mark.long),
         pytest.param(EVERY, ("every", "sharded"), id="every-fsdp2", marks=pytest.mark.long),
     ],

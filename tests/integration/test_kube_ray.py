@@ -242,6 +242,7 @@ def test_step_of_a_pipeline_trains_as_a_rayjob_and_brings_the_policy_back(
     assert len(list((volume / "pipelines/whole/m/policy").glob("checkpoint-*"))) == 2
 
 
+@pytest.mark.long
 def test_step_of_a_pipeline_sweeps_as_a_rayjob_and_brings_the_best_back(
     operator: MiniOperator, kube: KubeServer, tmp_path: Path
 ) -> None:

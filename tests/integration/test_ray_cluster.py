@@ -23,7 +23,7 @@ SETTINGS = [
     "train.learning_rate=1e-3",
     "methods={m: {objective: nsr}}",
 ]
-_PATIENCE_S = 120
+_PATIENCE_S = 300
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,7 @@ def test_client_trains_on_a_cluster_with_tokens(
     assert_same_training(tmp_path / "policy", alone, 1e-4)
 
 
+@pytest.mark.long
 def test_job_trains_on_its_cluster(head: Head, base: Path, data: Path, alone: Path, tmp_path: Path) -> None:
     submit = [str(Path(sys.executable).with_name("ray")), "job", "submit", "--address", head.jobs, "--"]
     command = [*submit, *training(base, data, tmp_path / "policy")]
@@ -58,6 +59,7 @@ def test_job_trains_on_its_cluster(head: Head, base: Path, data: Path, alone: Pa
     assert_same_training(tmp_path / "policy", alone, 1e-4)
 
 
+@pytest.mark.long
 def test_wrong_token_is_told_on_one_line(head: Head, base: Path, data: Path, tmp_path: Path) -> None:
     environment = {**head.environment, "RAY_ADDRESS": head.client, "RAY_AUTH_TOKEN": "f" * 32}
     del environment["RAY_AUTH_TOKEN_PATH"]

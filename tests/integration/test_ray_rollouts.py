@@ -94,6 +94,7 @@ def test_killed_trainer_goes_on_with_what_was_drawn_ahead(ahead: Path, base: Pat
     assert_same_training(output, ahead, 0.0)
 
 
+@pytest.mark.long
 def test_vllm_on_a_cpu_draws_for_a_trainer(tmp_path: Path) -> None:
     base = save_vllm_policy(tmp_path / "base", seed=0)  # vLLM knows no heads as small as those of the tiny policy
     output = on_ray(
