@@ -23,20 +23,26 @@ TOGETHER = {
 }
 """Modules that share a cluster, or a finished demo, and others that take minutes: they begin after the unit tests, of
 whatever kind they are, so that none of them is left for the end."""
+APART = ("test_accumulation",)
+"""Modules whose tests share nothing and take minutes each."""
 _GROUP_OF = {module: group for group, modules in TOGETHER.items() for module in modules}
 
 
 def group(nodeid: str) -> str:
     """What a test shares its fixtures with: the folder of unit tests, or the module, or modules of one cluster."""
     path = PurePosixPath(nodeid.partition("::")[0])
+    if path.stem in APART:
+        return nodeid
     return path.parent.as_posix() if "unit" in path.parts else _GROUP_OF.get(path.stem, path.as_posix())
 
 
 def turn(nodeid: str) -> tuple[int, int]:
     """The place of a test in the order of a run."""
-    kind = KINDS.index(PurePosixPath(nodeid.partition("::")[0]).parts[1])
-    longest = list(TOGETHER)
-    return (1, longest.index(group(nodeid))) if group(nodeid) in longest else (min(kind, 1), len(longest) + kind)
+    path = PurePosixPath(nodeid.partition("::")[0])
+    kind, longest = KINDS.index(path.parts[1]), list(TOGETHER)
+    if path.stem in _GROUP_OF:
+        return 1, longest.index(_GROUP_OF[path.stem])
+    return min(kind, 1), len(longest) + kind
 
 
 class InGroups(LoadScopeScheduling):
