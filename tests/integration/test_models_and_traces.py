@@ -62,7 +62,13 @@ def test_configuration_with_a_dot_trains_and_evaluates_to_the_end(uri: str, tmp_
     name = "qwen2.5-0.5b-gsm8k"
     sizes = ["train.steps=1", "train.prompts_per_step=1", "train.group_size=2", "train.max_new_tokens=4"]
     data_of = ["data.train={kind: ladder, per_level: 4}", "data.test={kind: ladder, per_level: 1, seed: 5}"]
-    small = ["train.warmup_steps=0", "evaluation.n=2", "evaluation.ks=[1]", "evaluation.max_new_tokens=4"]
+    small = [
+        "train.warmup_steps=0",
+        "evaluation.traces=0",
+        "evaluation.n=2",
+        "evaluation.ks=[1]",
+        "evaluation.max_new_tokens=4",
+    ]
     config = load_config("demo", [*sizes, *data_of, *small]).model_copy(update={"name": name})
     tracking, data = Tracking(uri, name), tmp_path / "data"
     stages.prepare(config, data, tracking)
