@@ -24,6 +24,8 @@ class Ratio:
     pairs: int
 
     def __str__(self) -> str:
+        if self.pairs == 1:
+            return f"{self.mean:.3g}, one pair"
         return f"{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}], {self.pairs} pairs"
 
 

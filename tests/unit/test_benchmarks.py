@@ -19,4 +19,5 @@ def test_ratio_of_one_pair_has_no_interval() -> None:
     found = ratio([(3.0, 2.0)])
     assert found.mean == pytest.approx(1.5)
     assert math.isnan(found.low)
+    assert str(found) == "1.5, one pair"
     assert figures_of({"x": found}) == {"x": pytest.approx(1.5)}
