@@ -16,7 +16,7 @@ def lens() -> Lens:
             command(*arguments, overrides=overrides),
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=800,
             env={**os.environ, "COLUMNS": "140"},
         )
 

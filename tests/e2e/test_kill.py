@@ -27,7 +27,7 @@ def run(folder: Path, base: Path, data: Path, kills: int) -> tuple[Path, str, st
     output, store = folder / "output", f"sqlite:///{folder}/mlflow.db"
     command = [sys.executable, str(ROOT / "tests/helpers/lives.py"), base, data, output, store, kills]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    result = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=300)
+    result = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=800)
     assert result.returncode == 0, result.stdout + result.stderr[-3000:]
     return output, store, result.stdout
 

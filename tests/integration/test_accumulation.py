@@ -24,7 +24,7 @@ def measured(folder: Path, *options: str) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     arguments = [str(ROOT / "tests/helpers/accumulation.py"), str(folder), *options]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "OMP_NUM_THREADS": "1"}
-    result = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, timeout=500)
+    result = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, timeout=850)
     assert result.returncode == 0, result.stderr[-3000:]
     return [
         json.loads(line.removeprefix("RESULT ")) for line in result.stdout.splitlines() if line.startswith("RESULT ")

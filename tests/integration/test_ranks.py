@@ -19,7 +19,7 @@ def train(folder: Path, ranks: int, rows: int, *options: str) -> Path:
     arguments = [str(ROOT / "tests/helpers/ranks.py"), str(folder), str(rows), *options]
     # A thread for each: processes that share two cores wait for each other's threads otherwise.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "OMP_NUM_THREADS": "1"}
-    result = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, timeout=120)
+    result = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr[-3000:]
     return folder
 

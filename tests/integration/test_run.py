@@ -204,7 +204,7 @@ def test_two_processes_train_one_policy_from_the_command_line(tmp_path: Path, da
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert result.returncode == 0, result.stderr[-3000:]
     assert [step["step"] for step in read_metrics(tmp_path / "policy")] == [1, 2, 3]

@@ -19,7 +19,7 @@ def test_end_of_a_run_counts_skips_and_what_takes_long(tmp_path: Path) -> None:
     environment["LENS_CRDS"] = str(tmp_path / "nowhere")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-n", "2", *tests, *chosen],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120,
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     lines = done.stdout.splitlines()
     assert any(

@@ -21,7 +21,7 @@ def in_verl(*arguments: str) -> subprocess.CompletedProcess[str]:
     paths = os.pathsep.join([str(VERL), str(ROOT)])
     environment = {**os.environ, "PYTHONPATH": paths, "VERL_USE_EXTERNAL_PLUGINS": "none"}
     command = [sys.executable, *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
 
 
 def test_estimator_works_inside_verl() -> None:
