@@ -48,7 +48,7 @@ def inexact_decoding(model: Any) -> str | None:
     reason = _unproven(model, PROVEN | NUMBERS_PADDING)
     if reason is not None:
         return reason
-    rules = _rules(_causal_lm(model).generation_config)
+    rules = _rules(causal_lm(model).generation_config)
     return f"has rules of its own for generation ({', '.join(rules)})" if rules else None
 
 
@@ -58,7 +58,7 @@ def inexact_passes(model: Any, mixed_precision: bool) -> str | None:
     Args:
         mixed_precision: the training rounds to half precision on purpose.
     """
-    policy = _causal_lm(model)
+    policy = causal_lm(model)
     if policy.config.model_type in NUMBERS_PADDING:
         return f"numbers the padding of prompts ({policy.config.model_type})"
     if any(_dropouts(model)):
@@ -69,7 +69,7 @@ def inexact_passes(model: Any, mixed_precision: bool) -> str | None:
 
 
 def _unproven(model: Any, proven: frozenset[str]) -> str | None:
-    policy = _causal_lm(model)
+    policy = causal_lm(model)
     config = policy.config
     adapters = {str(each.peft_type.value) for each in getattr(model, "peft_config", {}).values()} - _ADAPTERS
     if adapters:
@@ -85,7 +85,8 @@ def _unproven(model: Any, proven: frozenset[str]) -> str | None:
     return None
 
 
-def _causal_lm(model: Any) -> PreTrainedModel:
+def causal_lm(model: Any) -> PreTrainedModel:
+    """The language model itself, below PEFT's wrapper where there is one."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.nn.functional import pad
-from transformers import PreTrainedModel
 
 from lens_core.config import EconomyConfig
 from lens_core.rollout.decode import Sampled
+from lens_core.rollout.exact import causal_lm
 from lens_core.training.economy import (
     Batch,
     SharedPrompts,
@@ -171,11 +171,6 @@ class ForwardMixin(GRPOTrainer):
             return None
         with self.accelerator.autocast():
             return SharedPrompts(decoder.base_model, prompt_BT[:, :-1], mask_BT[:, :-1])
-
-
-def causal_lm(model: Any) -> PreTrainedModel:
-    """The language model itself, below PEFT's wrapper where there is one."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def padded(rows: Sequence[Sequence[float]], shape: tuple[int, int], device: torch.device) -> Tensor:

@@ -43,13 +43,13 @@ from lens_core.errors import LensError
 from lens_core.objective import LensConfig, confidence
 from lens_core.rollout.decode import OnEnd, Sampled, sample
 from lens_core.rollout.engine import Sampler, require_room
-from lens_core.rollout.exact import inexact_decoding, inexact_passes
+from lens_core.rollout.exact import causal_lm, inexact_decoding, inexact_passes
 from lens_core.rollout.logprobs import sampling_logprobs
 from lens_core.rollout.streams import row_uniforms
 from lens_core.training.dynamic_sampling import DynamicSamplingMixin
 from lens_core.training.economy import Batch, loss_mask
 from lens_core.training.engine_rollouts import AsyncSampler, Draws, EngineMixin, next_seed
-from lens_core.training.forward import ForwardMixin, causal_lm, padded
+from lens_core.training.forward import ForwardMixin, padded
 from lens_core.training.group_metrics import group_metrics
 from lens_core.training.nonfinite import NonFiniteMixin, SkippedSteps
 from lens_core.training.reward_range import scaled, told_how_to_scale
