@@ -3,12 +3,14 @@
 import os
 import signal
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from lens_core.signals import ENDING
 from tests.helpers.prerequisites import missing
 from tests.helpers.scheduling import InGroups, turn
 
@@ -89,6 +91,18 @@ def _reason(report: Any) -> str:
     """Of a skip, without the place that pytest puts beside it."""
     text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
     return text.removeprefix("Skipped: ")
+
+
+@pytest.fixture(autouse=True)
+def handlers_stay() -> Iterator[None]:
+    """Whoever listens to signals for a while gives back the handlers of before: a Ctrl-C would else go to nobody."""
+    before = _handlers()
+    yield
+    assert _handlers() == before
+
+
+def _handlers() -> dict[str, Any]:
+    return {each.name: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGUSR1, *ENDING)}
 
 
 _SHARED = _TESTS.parents[1] / "shared"

@@ -9,6 +9,7 @@ queue to the process that called.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -24,6 +25,7 @@ from lens_core.distributed.rollout_actors import gpus_each, rollout_workers
 from lens_core.distributed.task import WorkerTask
 from lens_core.distributed.validation import Validation, validate
 from lens_core.errors import LensError, first_line
+from lens_core.signals import kept
 from lens_core.training.spec import OnStep, TrainingSpec
 
 if TYPE_CHECKING:
@@ -76,7 +78,10 @@ def train_with_ray(training: TrainingSpec, on_step: OnStep, on_ray: OnRay) -> Pa
         trainer = _torch_trainer(task, workers, gpus, validation)
         with _passed_on(queue, {"step": on_step, "validation": on_ray.on_validation}):
             try:
-                trainer.fit()
+                with kept([signal.SIGINT]):
+                    trainer.fit()
+            except SystemExit as error:  # of Ray's own handler of Ctrl-C, which calls it a success
+                raise KeyboardInterrupt from error
             except ray.train.TrainingFailedError as error:
                 raise LensError(f"training on {workers.most} Ray workers failed: {_first_cause(error)}") from error
     return training.output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Mapping
 from contextvars import ContextVar
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, Literal
 from lens_core.config import RunConfig, SweepConfig
 from lens_core.distributed.ray_cluster import ray_cluster
 from lens_core.distributed.trials import ERROR_FILE, TRIALS_FOLDER, TUNE_FOLDER, OnTrial, Trial
+from lens_core.signals import kept
 
 _REPORTED = ("pass_at_k", "step", "tokens", "reward")
 
@@ -28,6 +30,8 @@ def search(config: RunConfig, data: Path, base: Path, output: Path, on_trial: On
     """
     sweep = config.required_sweep()
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's own tables, at whatever verbosity
+    # Tune would take Ctrl-C for the end of the search, which would pass for a whole one, and keep the handler.
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
     with ray_cluster():
         from ray import tune
 
@@ -67,7 +71,8 @@ def search(config: RunConfig, data: Path, base: Path, output: Path, on_trial: On
             )
         token = _on_trial.set(on_trial)
         try:
-            tuner.fit()
+            with kept([signal.SIGUSR1]):  # Tune puts a handler of its own in its place
+                tuner.fit()
         finally:
             _on_trial.reset(token)
 

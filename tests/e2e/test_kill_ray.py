@@ -1,4 +1,4 @@
-"""kill -9 of a whole Ray training, driver and workers: resumed, it is the undisturbed one."""
+"""kill -9 and Ctrl-C of a whole Ray training, driver and workers: resumed, it is the undisturbed one."""
 
 import json
 import os
@@ -14,6 +14,7 @@ from lens_core import stages
 from lens_core.config import load_config
 from lens_core.training.metrics_file import read_metrics
 from tests.helpers.fakes import save_tiny_policy
+from tests.helpers.ray_processes import training_workers
 from tests.helpers.ray_training import assert_same_training
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
@@ -30,7 +31,8 @@ SETTINGS = [
 ]
 
 
-def test_killed_driver_is_resumed_to_the_same_result(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+def test_ended_driver_is_resumed_to_the_same_result(number: signal.Signals, code: int, tmp_path: Path) -> None:
     config = load_config("demo", SETTINGS)
     base, data = save_tiny_policy(tmp_path / "base"), stages.prepare(config, tmp_path / "data")
     whole = stages.train(config, "m", data, base, tmp_path / "whole")
@@ -44,10 +46,10 @@ def test_killed_driver_is_resumed_to_the_same_result(tmp_path: Path) -> None:
         with pytest.raises(subprocess.TimeoutExpired):
             driver.wait(0.1)  # it must not end by itself
     family = psutil.Process(driver.pid).children(recursive=True)
-    workers = [process for process in family if "RayTrainWorker" in process.name()]
+    workers = training_workers(driver.pid)
     assert len(workers) == 2
-    os.kill(driver.pid, signal.SIGKILL)
-    driver.wait()
+    os.kill(driver.pid, number)
+    assert driver.wait() == code
     _, alive = psutil.wait_procs(workers, timeout=60)
     assert not alive, f"they train on without a driver: {alive}"
     for process in psutil.wait_procs(family, timeout=0)[1]:  # Ray's agents take minutes to see that they are alone

@@ -1,8 +1,8 @@
 """Ray Train: the same training on any number of workers, and after the death of one of them."""
 
+import os
 from pathlib import Path
 
-import psutil
 import pytest
 
 from lens_core.config import EvaluationConfig
@@ -11,6 +11,7 @@ from lens_core.distributed.count import Workers
 from lens_core.distributed.train import OnRay, train_with_ray
 from lens_core.distributed.validation import Validation
 from lens_core.errors import LensError
+from tests.helpers.ray_processes import training_workers
 from tests.helpers.ray_training import assert_same_training, config, dying, on_ray, training
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("ray_here")]
@@ -36,7 +37,7 @@ def test_elastic_training_takes_the_workers_there_is_room_for_and_is_validated_a
     output = tmp_path / "run"
     output.mkdir()
     spec = training(config("keep_checkpoints=4"), base, output)
-    train_with_ray(spec, lambda *_: seen.append(len(worker_pids())), tried)
+    train_with_ray(spec, lambda *_: seen.append(len(training_workers(os.getpid()))), tried)
     assert seen[0] == 3
     assert_same_training(output, alone, 1e-4)
     assert sorted(found) == [1, 2, 3, 4]
@@ -48,12 +49,6 @@ def test_death_of_a_worker_costs_what_was_not_saved(base: Path, alone: Path, tmp
     output = on_ray(dying(config(), 3, tmp_path / "mark"), base, tmp_path / "run", TWO)
     assert (tmp_path / "mark").exists()
     assert_same_training(output, alone, 1e-4)
-
-
-def worker_pids() -> list[int]:
-    """Of the training workers in the cluster that this process has started."""
-    children = psutil.Process().children(recursive=True)
-    return [child.pid for child in children if any("RayTrainWorker" in word for word in child.cmdline())]
 
 
 def test_error_of_a_worker_is_told_on_one_line(tmp_path: Path) -> None:

@@ -145,7 +145,10 @@ sweep(design(Path(sys.argv[1]), "sweep.concurrent=1"), Path(sys.argv[2]))
 
 
 @pytest.mark.long
-def test_killed_sweep_runs_nothing_again_that_had_finished(base: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_ended_sweep_names_no_best_and_runs_nothing_again_that_had_finished(
+    number: signal.Signals, base: Path, tmp_path: Path
+) -> None:
     output = tmp_path / "sweep"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     command = [sys.executable, "-c", KILLED, str(base), str(output)]
@@ -154,8 +157,9 @@ def test_killed_sweep_runs_nothing_again_that_had_finished(base: Path, tmp_path:
     while not trials.exists() or len(json.loads(trials.read_text())["trials"]) < 2:
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.1)  # it must not end by itself
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    os.killpg(process.pid, number)
+    assert process.wait() != 0
+    assert not (output / "sweep.json").exists()
     finished = {each["id"]: each for each in json.loads(trials.read_text())["trials"] if each["status"] == "finished"}
     assert 0 < len(finished) < 4
     written = {id_: (output / "trials" / id_ / "policy/model.safetensors").stat().st_mtime_ns for id_ in finished}
