@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -162,6 +163,21 @@ def _csv(path: Path) -> Iterator[TableRow]:
 _READERS = {"jsonl": _json_lines, "json": _json, "parquet": _parquet, "csv": _csv}
 
 
+def _cache_of(folder: Path) -> str | None:
+    """Of a local folder a cache of its own, for as long as its files stay as they are; None: the library's.
+
+    The library tells folders with a README of configurations apart by their last name alone, and would give the rows of
+    another one, or those of before.
+    """
+    if not folder.is_dir():
+        return None
+    from datasets import config
+
+    files = [(each, each.stat()) for each in sorted(folder.rglob("*")) if each.is_file()]
+    state = [(str(file.absolute()), stat.st_size, stat.st_mtime_ns) for file, stat in files]
+    return str(Path(config.HF_DATASETS_CACHE) / "lens" / hashlib.sha256(repr(state).encode()).hexdigest()[:32])
+
+
 def _data_set(source: SourceConfig, subset: str | None) -> Iterator[TableRow]:
     """A split of a folder or of a data set on the hub, memory-mapped."""
     from datasets import DatasetDict, load_dataset, load_from_disk
@@ -173,7 +189,7 @@ def _data_set(source: SourceConfig, subset: str | None) -> Iterator[TableRow]:
             saved = load_from_disk(source.path)
             dataset = saved[split] if isinstance(saved, DatasetDict) else saved
         else:
-            dataset = load_dataset(source.path, subset, split=split)
+            dataset = load_dataset(source.path, subset, split=split, cache_dir=_cache_of(path))
     except Exception as error:  # the library raises many kinds, its own and those of its file systems
         where = f"split {split}" if subset is None else f"subset {subset}, split {split}"
         raise LensError(f"data set {source.path} ({where}) cannot be loaded: {first_line(error)}") from error

@@ -7,6 +7,7 @@ from datasets import Dataset, DatasetDict
 
 from lens_core.config import SourceConfig
 from lens_core.data.readers import Strict, read_source
+from lens_core.data.tables import rows_of
 from lens_core.errors import LensError
 
 ROWS = [{"problem": f"P{i}", "answer": str(i), "level": i} for i in (1, 2)]
@@ -100,3 +101,21 @@ def test_split_of_a_file_is_refused(tmp_path: Path) -> None:
 def test_name_on_the_hub_that_cannot_be_reached_is_named() -> None:
     with pytest.raises(LensError, match=r"data set nobody/nothing \(split train\) cannot be loaded"):
         answers(Path("nobody/nothing"))
+
+
+def test_folders_of_one_name_keep_their_own_rows(tmp_path: Path) -> None:
+    """With a README of configurations, as every snapshot of a hub has one."""
+
+    def write(folder: Path, answer: str) -> SourceConfig:
+        folder.mkdir(parents=True, exist_ok=True)
+        configs = "configs: [{config_name: default, data_files: [{split: train, path: rows.jsonl}]}]"
+        (folder / "README.md").write_text(f"---\n{configs}\n---\n")
+        (folder / "rows.jsonl").write_text(json.dumps({"question": "Q", "answer": f"#### {answer}"}) + "\n")
+        return SourceConfig(kind="gsm8k", path=str(folder))
+
+    def answers(source: SourceConfig) -> list[str]:
+        return [row.value["answer"] for _, row in rows_of(source)]
+
+    one, other = write(tmp_path / "one/set", "1"), write(tmp_path / "other/set", "2")
+    assert (answers(one), answers(other)) == (["#### 1"], ["#### 2"])
+    assert answers(write(tmp_path / "one/set", "33")) == ["#### 33"]
