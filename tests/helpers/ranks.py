@@ -97,6 +97,10 @@ def main(folder: Path, rows: int, sharded: bool) -> None:
     if sharded:  # one rank's answers end long before the other's, which goes on needing its shards; then a step that
         # no answer has an advantage in
         trainer(LensTrainer, folder / "drawn", 2, sharded, max_completion_length=200, max_steps=2).train()
+        half = trainer(LensTrainer, folder / "half", 2, sharded, bf16=True, steps_per_generation=2, max_steps=2)
+        half.train()
+        logprobs = half._buffered_inputs[0]["old_per_token_logps"]
+        assert (logprobs != logprobs.bfloat16().float()).any(), "log-probabilities are rounded to bfloat16"
 
 
 if __name__ == "__main__":
