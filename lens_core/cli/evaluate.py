@@ -36,6 +36,7 @@ def evaluate(
     """
     from lens_core import stages
     from lens_core.cli.tables import print_evaluation
+    from lens_core.config import checked_name
     from lens_core.evaluation.records import read_report
     from lens_core.tracking import Tracking, whole_run
 
@@ -43,7 +44,7 @@ def evaluate(
     extra += [] if ks is None else [f"evaluation.ks=[{ks}]"]
     settings = settings_of(config, [*([] if overrides is None else overrides), *extra])
     tracking = Tracking(store_of(tracking_uri, home), settings.name)
-    name = Path(policy).resolve().name if label is None else label
+    name = checked_name(Path(policy).resolve().name if label is None else label, "--label")
     folder = Path("evaluations") / name / data.resolve().stem if output is None else output
     with whole_run(tracking), progress() as display:
         stages.evaluate(settings, name, data, policy, folder, tracking, display)

@@ -5,6 +5,7 @@ from lens_core.config.evaluation import EvaluationConfig
 from lens_core.config.experiments import DISTRIBUTIONS, StudyConfig, SweepConfig
 from lens_core.config.load import load_config, recipe_abouts, recipe_names
 from lens_core.config.method import Method
+from lens_core.config.names import checked_name
 from lens_core.config.run import SHIPPED_BASE, About, ModelShape, RunConfig
 from lens_core.config.sections import Section, describe, differing, flattened, override_value, parse, set_value
 from lens_core.config.train import (
@@ -39,6 +40,7 @@ __all__ = [
     "SweepConfig",
     "TrainConfig",
     "VllmConfig",
+    "checked_name",
     "describe",
     "differing",
     "flattened",

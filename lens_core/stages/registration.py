@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lens_core.config import SHIPPED_BASE, RunConfig
+from lens_core.config import SHIPPED_BASE, RunConfig, checked_name
 from lens_core.errors import LensError
 from lens_core.evaluation.by_problem import Counts, Gate, gate
 from lens_core.evaluation.files import ROLLOUTS_FILE
@@ -66,14 +66,15 @@ def register(
         against: the champion's evaluation folder; None: what was kept as it was registered.
 
     Raises:
-        LensError: if a folder is no policy or no evaluation, or champion and candidate cannot be compared.
+        LensError: if `name` is none, a folder is no policy or no evaluation, or champion and candidate cannot be
+            compared.
     """
+    registered = checked_name(f"lens-{config.name}" if name is None else name, "the registered model")
     report = read_report(evaluation)
     if not (policy / "config.json").exists():
         raise LensError(f"{policy} holds no policy in Hugging Face format: config.json is missing")
     if licence is None and config.base == SHIPPED_BASE:
         licence = "apache-2.0"
-    registered = f"lens-{config.name}" if name is None else name
     counts = read_counts(evaluation)
     with tracked(tracking, f"register {report.model}", config, report.model) as run:
         assert run is not None
