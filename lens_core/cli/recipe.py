@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -41,6 +42,24 @@ def recipe_show(
     """
     settings = settings_of(name, overrides)
     conclude(settings, as_yaml(settings).rstrip())
+
+
+@app.command("shrink")
+def recipe_shrink(
+    name: Annotated[str, typer.Argument(help="Recipe name or YAML file.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="YAML file to write; its model and data go into a folder beside it.")
+    ],
+    overrides: Overrides = None,
+) -> None:
+    """Make a recipe small enough to rehearse on a CPU in minutes: the same code paths, a random model, a few rows.
+
+    Example: lens recipe shrink qwen2.5-3b-math-dapo -o tiny.yaml && lens train --recipe tiny.yaml -o tiny-policy
+    """
+    from lens_core.stages.shrink import shrink
+
+    shrink(settings_of(name, overrides), output)
+    conclude({"recipe": output}, str(output))
 
 
 @app.command("explain")

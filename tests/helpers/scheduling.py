@@ -13,17 +13,19 @@ from xdist.scheduler import LoadScopeScheduling
 KINDS = ("unit", "integration", "e2e", "kube", "gpu")
 """Folders in their order: what is fast, and fails in minutes, comes first."""
 TOGETHER = {
-    "ray": ("test_ray_rollouts", "test_ray_train", "test_stopping", "test_study", "test_sweep", "test_verify_ray"),
+    "ray": ("test_ray_rollouts", "test_ray_train", "test_stopping", "test_verify_ray"),
+    "side by side": ("test_study", "test_sweep"),
     "head": ("test_kube_ray", "test_ray_cluster"),
     "demo": ("test_browser", "test_demo"),
     "interruption": ("test_interruption",),
     "sweep pipeline": ("test_sweep_pipeline",),
+    "recipes": ("test_miniatures",),
     "accumulation": ("test_accumulation",),
     "wheel": ("test_wheel",),
 }
 """Modules that share a cluster, or a finished demo, and others that take minutes: they begin after the unit tests, of
 whatever kind they are, so that none of them is left for the end."""
-APART = ("test_accumulation",)
+APART = ("test_accumulation", "test_miniatures")
 """Modules whose tests share nothing and take minutes each."""
 _GROUP_OF = {module: group for group, modules in TOGETHER.items() for module in modules}
 

@@ -26,12 +26,14 @@ from lens_core.kube.launcher import launch
 from lens_core.kube.rayjob import Job
 from lens_core.kube.settings import ClusterConfig
 from lens_core.kube.status import Phase
+from lens_core.stages.shrink import shrink
 from lens_core.tracking import EXPERIMENT
 from lens_core.training.metrics_file import read_metrics
 from tests.helpers.fakes import save_tiny_policy
 from tests.helpers.kube_server import KubeServer
 from tests.helpers.mini_operator import MiniOperator
 from tests.helpers.ray_head import TOKEN, Head
+from tests.helpers.recipes import PAPERS
 
 pytestmark = pytest.mark.integration
 
@@ -240,6 +242,36 @@ def test_step_of_a_pipeline_trains_as_a_rayjob_and_brings_the_policy_back(
     assert runs["train m"].data.tags["mlflow.parentRunId"] == runs["whole"].info.run_id
     # What a step that is tried again would go on from.
     assert len(list((volume / "pipelines/whole/m/policy").glob("checkpoint-*"))) == 2
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("recipe", PAPERS)
+def test_paper_recipe_in_miniature_trains_as_a_rayjob(
+    recipe: str, operator: MiniOperator, kube: KubeServer, tmp_path: Path
+) -> None:
+    config = shrink(load_config(recipe), tmp_path / "tiny.yaml")
+    stages.prepare(config, tmp_path / "data")
+    task = dsl.TaskConfig(
+        resources={},
+        node_selector={},
+        env=[],
+        volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "lens-data"}}],
+        volume_mounts=[{"name": "v", "mountPath": str(tmp_path)}],
+    )
+    train_as_rayjob.python_func(
+        config=config.model_dump_json(),
+        method="lens",
+        run="whole",
+        tracking_uri=f"sqlite:///{tmp_path}/mlflow.db",
+        shared=str(tmp_path / "volume"),
+        cluster=ClusterConfig(image="lens:1", lease_s=4).model_dump_json(),
+        data=dsl.Dataset(uri=str(tmp_path / "data")),
+        base=dsl.Model(uri=config.base),
+        policy=dsl.Model(uri=str(tmp_path / "output")),
+        task_config=task,
+    )
+    assert len(read_metrics(tmp_path / "output")) == config.train.steps
+    assert (tmp_path / "output/model.safetensors").exists()
 
 
 @pytest.mark.long

@@ -26,7 +26,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "integrations": ({"errors", "objective"}, {"torch", "verl"}),
     "verify": ({"lookup"}, {"latex2sympy2_extended", "sympy"}),
     "config": ({"errors", "objective", "baselines", "verify"}, {"pydantic", "yaml"}),
-    "data": ({"errors", "files", "config", "progress", "verify"}, {"pydantic", "datasets", "pyarrow", "rensa"}),
+    "data": ({"errors", "files", "config", "progress", "verify"}, {"pydantic", "datasets", "pyarrow", "rensa", "yaml"}),
     "rollout": (
         {"errors", "config"},
         {"jinja2", "numpy", "torch", "transformers", "tokenizers", "pydantic", "safetensors", "vllm"},

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from lens_core.baselines import ESTIMATORS
 from lens_core.cli.main import app
 from lens_core.config import load_config, recipe_names
+from tests.helpers.recipes import STAGES, stages_of
 
 PAPER = ["llama-3.1-8b-math-dapo", "llama-3.1-8b-math-numina", "qwen2.5-3b-math-dapo", "qwen2.5-3b-math-numina"]
 recipes = pytest.mark.parametrize("name", recipe_names())
@@ -125,3 +126,16 @@ def test_paper_recipes_mix_and_decontaminate_what_the_paper_does(name: str) -> N
     assert (data.test.kind, data.test.path) == ("math", "HuggingFaceH4/MATH-500")
     assert [(source.path, source.split) for source in data.decontamination.against] == [(math.path, "test")]
     assert load_config(name).train.prompt == load_config(name).evaluation.prompt
+
+
+def test_table_of_stages_says_what_the_tests_run() -> None:
+    text = Path("docs/recipes.md").read_text(encoding="utf-8")
+    lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line] for line in lines]
+    start = next(index for index, row in enumerate(rows) if row[1] == STAGES[0])
+    assert tuple(rows[start][1:]) == STAGES
+    said = {
+        name.strip("`"): {stage for stage, cell in zip(STAGES, cells, strict=True) if cell}
+        for name, *cells in rows[start + 2 :]
+    }
+    assert said == {recipe: stages_of(recipe) for recipe in recipe_names()}
