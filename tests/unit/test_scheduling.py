@@ -12,7 +12,8 @@ def test_groups_are_folders_of_unit_tests_modules_and_modules_of_one_cluster() -
     assert group("tests/integration/test_run.py::test_a") != group("tests/integration/test_cli.py::test_a")
     micro_batches = "tests/integration/test_accumulation.py::test_a"
     assert group(f"{micro_batches}[x]") != group(f"{micro_batches}[y]")
-    assert group("tests/integration/test_sweep.py::test_a") == group("tests/integration/test_study.py::test_a") == "side by side"
+    sweep, study = (group(f"tests/integration/test_{name}.py::test_a") for name in ("sweep", "study"))
+    assert sweep == study == "side by side"
 
 
 def test_order_is_unit_then_what_takes_minutes_then_other_modules_then_e2e() -> None:
