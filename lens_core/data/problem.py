@@ -29,6 +29,13 @@ class Problem(BaseModel):
     """Where the problem comes from: `gsm8k`, `ladder`, a file name, ..."""
     solution: str | None = None
     """A worked solution, where the source has one."""
+    entry: str | None = None
+    """What the source's own verifier needs to know of the problem, as JSON (reasoning-gym)."""
+
+    @property
+    def gold(self) -> str:
+        """What an answer is graded against."""
+        return self.answer if self.entry is None else self.entry
 
 
 def write_problems(problems: Iterable[Problem], path: Path) -> int:

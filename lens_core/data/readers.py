@@ -14,6 +14,7 @@ from lens_core.config import SourceConfig, describe
 from lens_core.data.ladder import ladder
 from lens_core.data.layouts import LAYOUTS, LeftOutError, RowError, answer_text, fields, level_number, required
 from lens_core.data.problem import Problem
+from lens_core.data.reasoning import reasoning_problems
 from lens_core.data.tables import rows_of
 from lens_core.errors import LensError
 
@@ -73,6 +74,10 @@ def read_source(source: SourceConfig, reading: Reading, taken: set[str] | None =
     ids = set() if taken is None else taken
     if source.kind == "ladder":
         for number, problem in enumerate(_ladder(source), start=1):
+            yield _unique(problem, number, ids)
+        return
+    if source.kind == "reasoning_gym":
+        for number, problem in enumerate(reasoning_problems(source), start=1):
             yield _unique(problem, number, ids)
         return
     assert source.path is not None

@@ -57,7 +57,7 @@ def evaluate_engine(
         batch = [next(left) for _ in groups]
         graded = iter(
             grader.grade_many(
-                (rollout.text, problem.answer)
+                (rollout.text, problem.gold)
                 for problem, rollouts in zip(batch, groups, strict=True)
                 for rollout in rollouts
             )

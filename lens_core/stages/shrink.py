@@ -118,6 +118,9 @@ def _source(source: SourceConfig, folder: Path, problems: Sequence[Problem], per
     if source.kind == "ladder":
         assert source.per_level is not None
         return source.model_dump(mode="json") | {"per_level": min(source.per_level, per_level)}
+    if source.kind == "reasoning_gym":
+        assert source.size is not None
+        return source.model_dump(mode="json") | {"size": min(source.size, len(problems))}
     found = write_source(source, folder, problems).model_dump(mode="json")
     return found if source.limit is None else found | {"limit": min(source.limit, len(problems) - 4)}
 

@@ -61,7 +61,7 @@ def train_policy(
     model, tokenizer = load_policy(training.base, dtype=_weights_dtype(config))
     dataset = Dataset.from_list(
         [
-            {"prompt": format_prompt(problem.prompt, tokenizer, config.prompt), "answer": problem.answer}
+            {"prompt": format_prompt(problem.prompt, tokenizer, config.prompt), "answer": problem.gold}
             for problem in training.problems
         ]
     )

@@ -15,10 +15,11 @@ import re
 import resource
 import signal
 import sys
+from contextlib import suppress
 from functools import lru_cache
 from itertools import product
 
-from lens_core.verify import expression
+from lens_core.verify import entry, expression
 from lens_core.verify.equal import agree
 from lens_core.verify.extract import gold_answer, refine
 from lens_core.verify.normalise import normalise
@@ -50,6 +51,8 @@ def _gold(answer: str) -> tuple[Node, ...]:
 
 def judge(extracted: str, answer: str) -> tuple[str, str]:
     """Outcome and reason for an answer that was found in a completion, against the gold answer."""
+    if entry.is_entry(answer):
+        return entry.judge_entry(extracted, answer)
     try:
         golds = _gold(answer)
     except TooComplexError as error:
@@ -99,6 +102,9 @@ def main(timeout_s: float) -> None:
     print(json.dumps({"ready": True}), file=replies, flush=True)
     for line in sys.stdin:
         task = json.loads(line)
+        if entry.is_entry(task["answer"]):
+            with suppress(ImportError):  # said by `judge`
+                entry.load()  # not on the answer's clock
         signal.setitimer(signal.ITIMER_REAL, timeout_s)
         try:
             outcome, reason = judge(task["extracted"], task["answer"])

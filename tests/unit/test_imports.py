@@ -24,9 +24,12 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "objective": (set(), {"torch"}),
     "baselines": ({"lookup", "objective"}, {"torch"}),
     "integrations": ({"errors", "objective"}, {"torch", "verl"}),
-    "verify": ({"lookup"}, {"latex2sympy2_extended", "sympy"}),
+    "verify": ({"lookup"}, {"latex2sympy2_extended", "reasoning_gym", "sympy"}),
     "config": ({"errors", "objective", "baselines", "verify"}, {"pydantic", "yaml"}),
-    "data": ({"errors", "files", "config", "progress", "verify"}, {"pydantic", "datasets", "pyarrow", "rensa", "yaml"}),
+    "data": (
+        {"errors", "files", "config", "progress", "verify"},
+        {"pydantic", "datasets", "pyarrow", "reasoning_gym", "rensa", "yaml"},
+    ),
     "rollout": (
         {"errors", "config"},
         {"jinja2", "numpy", "torch", "transformers", "tokenizers", "pydantic", "safetensors", "vllm"},

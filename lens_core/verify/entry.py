@@ -1,0 +1,66 @@
+"""Gold answers that bring a verifier: entries of reasoning-gym, judged by the rules of their task family."""
+
+from __future__ import annotations
+
+import json
+import re
+
+_BEGINS = '{"task": '
+_WORDS = re.compile(r"\\(?:text|textbf|mathrm|texttt)\{([^{}]*)\}")
+
+EVALUATED = frozenset(
+    {
+        "binary_matrix",
+        "countdown",
+        "intermediate_integration",
+        "n_queens",
+        "polynomial_multiplication",
+        "puzzle24",
+        "simple_integration",
+        "spiral_matrix",
+        "string_insertion",
+    }
+)
+"""Families that give an answer to `eval`, or to sympy's parser, which does: a policy could have code run."""
+_FUNCTIONS = re.compile(
+    r"(?<![\w.])(?:sin|cos|tan|sec|csc|cot|asin|acos|atan|sinh|cosh|tanh|exp|log|ln|sqrt|Abs)\s*(?=\()"
+)
+_CODE = re.compile(
+    r"__|[#\\`@]"  # dunders, and comments, which may hide a call
+    r"|\.\s*[^\W\d]"  # attributes
+    r"|[^\s(\[{,+\-*/=<>%^~|&:]\s*\("  # calls: no operator stands before the bracket
+)
+
+
+def is_entry(gold: str) -> bool:
+    """Whether a gold answer is what lens_core.data.reasoning writes into `Problem.entry`."""
+    return gold.startswith(_BEGINS)
+
+
+def load() -> None:
+    """Import the verifiers, which takes a second or two."""
+    import reasoning_gym  # noqa: F401
+
+
+def judge_entry(extracted: str, gold: str) -> tuple[str, str]:
+    """Outcome and reason: the family's `score_answer` is 1 for what is right, and less for what is not or in part."""
+    try:
+        from reasoning_gym import get_score_answer_fn
+    except ImportError:
+        return "ungraded", "reasoning-gym cannot be imported"
+    entry = json.loads(gold)
+    text = _WORDS.sub(r"\1", extracted).strip("$ \n")
+    if entry["task"] in EVALUATED and may_run(text):
+        return "wrong", "the answer is code"
+    try:
+        score = get_score_answer_fn(entry["task"])(text, entry)
+    except MemoryError:
+        raise
+    except Exception as error:  # the family can read its own answers, which is tried as they are made
+        return "wrong", f"{entry['task']} cannot read the answer ({type(error).__name__})"
+    return ("correct" if score >= 1 else "wrong"), f"{entry['task']} scores it {score:g}"
+
+
+def may_run(text: str) -> bool:
+    """Whether Python would call or look up anything but functions of mathematics as it evaluates `text`."""
+    return _CODE.search(_FUNCTIONS.sub("", text)) is not None
