@@ -34,7 +34,10 @@ def reasoning_problems(source: SourceConfig) -> Iterator[Problem]:
     for index in range(source.size):
         name, dataset = families[index % len(families)]
         found = dataset[index // len(families)]
-        entry = json.dumps({"task": name, "answer": found["answer"], "metadata": found["metadata"]})
+        try:
+            entry = json.dumps({"task": name, "answer": found["answer"], "metadata": found["metadata"]})
+        except TypeError as error:
+            raise LensError(f"reasoning-gym's task {name!r} cannot be written ({error}): leave it out") from error
         _require_rules(name, found["answer"], entry)
         yield Problem(
             id=f"{name}-{index // len(families)}",

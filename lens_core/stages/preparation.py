@@ -50,7 +50,10 @@ def _token_counter(config: RunConfig) -> CountTokens | None:
 
 
 def base(config: RunConfig, output: Path) -> Path:
-    """Put the base policy into `output`: the shipped one, a local folder's, or one from the hub."""
+    """Put the base policy into `output`: the shipped one, a local folder's, or one from the hub.
+
+    The weights of a local folder are not copied, but linked, where it lies on the same file system.
+    """
     from lens_core.rollout.engine import load_policy
 
     if config.base == SHIPPED_BASE:
@@ -58,9 +61,24 @@ def base(config: RunConfig, output: Path) -> Path:
             shutil.copytree(folder, output, dirs_exist_ok=True)
         return output
     model, tokenizer = load_policy(config.base)
-    model.save_pretrained(output)
     tokenizer.save_pretrained(output)
+    if not Path(config.base).is_dir():
+        model.save_pretrained(output)
+        return output
+    model.config.save_pretrained(output)
+    model.generation_config.save_pretrained(output)
+    for weights in Path(config.base).glob("*.safetensors*"):
+        _link(weights, output / weights.name)
     return output
+
+
+def _link(file: Path, place: Path) -> None:
+    """A second name of `file`, or a copy where the file system has none."""
+    place.unlink(missing_ok=True)
+    try:
+        place.hardlink_to(file.resolve())
+    except OSError:
+        shutil.copyfile(file, place)
 
 
 def _describe_data(summary: DataSummary) -> str:

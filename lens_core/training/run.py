@@ -24,6 +24,7 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from transformers.trainer import TRAINING_ARGS_NAME
 
 from lens_core.baselines import find_estimator
 from lens_core.config import TrainConfig, VllmConfig
@@ -59,6 +60,7 @@ def train_policy(
     """
     config, method, output, resume_from = training.config, training.method, training.output, training.resume_from
     model, tokenizer = load_policy(training.base, dtype=_weights_dtype(config))
+    model._keys_to_ignore_on_save = set(model.all_tied_weights_keys)  # stored once, and not missed in a checkpoint
     dataset = Dataset.from_list(
         [
             {"prompt": format_prompt(problem.prompt, tokenizer, config.prompt), "answer": problem.gold}
@@ -99,6 +101,7 @@ def train_policy(
             run_state=training.run_state,
         )
         trainer.remove_callback(PrinterCallback)
+        trainer.create_model_card = _no_card
         if resume_from is not None and _had_ended(resume_from, config):
             trainer._load_from_checkpoint(str(resume_from))  # `train` would take one more step before it looks
         else:
@@ -230,6 +233,10 @@ def _peft_config(config: TrainConfig) -> Any:
     )
 
 
+def _no_card(*_: Any, **__: Any) -> None:
+    """In place of TRL's, which knows neither base nor data: `lens register` writes ours."""
+
+
 def _save_policy(trainer: LensTrainer, tokenizer: PreTrainedTokenizerBase, output: Path) -> None:
     """Whole weights also after LoRA, so that whatever reads the policy needs no adapter.
 
@@ -243,6 +250,7 @@ def _save_policy(trainer: LensTrainer, tokenizer: PreTrainedTokenizerBase, outpu
                 _merged(policy).save_pretrained(output)
         else:
             trainer.save_model(str(output))
+            (output / TRAINING_ARGS_NAME).unlink(missing_ok=True)  # a pickle, which nobody reads
         if trainer.accelerator.is_main_process:
             tokenizer.save_pretrained(output)
     except (OSError, SafetensorError) as error:

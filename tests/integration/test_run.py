@@ -1,6 +1,7 @@
 """Whole trainings from files to files: fine-tuning modes, every objective, resumption, several processes."""
 
 import json
+import logging
 import math
 import os
 import re
@@ -119,6 +120,35 @@ def test_folder_with_checkpoints_is_not_trained_into_by_accident(tmp_path: Path,
     metrics = (output / "metrics.jsonl").read_text()
     train(config, data, base, output, resume=True)  # it has ended: nothing to do
     assert (output / "metrics.jsonl").read_text() == metrics
+
+
+def test_policys_folder_holds_no_pickle_and_no_card_of_trls(tmp_path: Path, data: Path, base: Path) -> None:
+    output = train(small("train.checkpoint_every=2"), data, base, tmp_path / "policy")
+    assert not {path.name for path in output.iterdir()} & {"README.md", "training_args.bin"}
+
+
+def test_tied_weights_are_not_missed_in_a_checkpoint(
+    tmp_path: Path, data: Path, base: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    every = "train.checkpoint_every=1"
+    output = train(small(every, "train.steps=1"), data, base, tmp_path / "policy")
+    logging.getLogger("transformers").addHandler(caplog.handler)
+    try:
+        train(small(every), data, base, output, resume=True)
+    finally:
+        logging.getLogger("transformers").removeHandler(caplog.handler)
+    assert "missing keys" not in caplog.text
+    policy, _ = load_policy(output)
+    assert policy.lm_head.weight is policy.model.embed_tokens.weight
+
+
+def test_base_of_a_folder_shares_its_weights(tmp_path: Path, base: Path) -> None:
+    copy = stages.base(load_config("demo", [f"base={base}"]), tmp_path / "base")
+    weights = copy / "model.safetensors"
+    assert weights.samefile(base / "model.safetensors")
+    (again, tokenizer), (first, _) = load_policy(copy), load_policy(base)
+    assert tokenizer.get_vocab() == load_policy(base)[1].get_vocab()
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), first.parameters(), strict=True))
 
 
 def test_finished_training_goes_on_to_more_steps_as_if_never_ended(tmp_path: Path, data: Path, base: Path) -> None:
