@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 
 MARK = "lens-progress "
@@ -43,3 +46,33 @@ def parse_marked(line: str) -> Progress | None:
         return Progress(**{**fields, "rows": tuple(fields["rows"])})
     except (json.JSONDecodeError, KeyError, TypeError):  # two processes may have written into one line
         return None
+
+
+_on_token: ContextVar[Callable[[int, int], None] | None] = ContextVar("on_token", default=None)
+
+
+def token_drawn(place: int, most: int) -> None:
+    """Said by what draws a batch of completions, at each token: its place, and the last that there may be."""
+    listener = _on_token.get()
+    if listener is not None:
+        listener(place, most)
+
+
+@contextmanager
+def drawing_told(listener: Callable[[str], None], every_s: float = 5.0) -> Iterator[None]:
+    """Inside the block, `listener` hears how far a batch of completions is that takes long to draw, every so many
+    seconds.
+    """
+    last = time.monotonic()
+
+    def tell(place: int, most: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= every_s:
+            last = time.monotonic()
+            listener(f"drawing, token {place:,} of at most {most:,}")
+
+    token = _on_token.set(tell)
+    try:
+        yield
+    finally:
+        _on_token.reset(token)

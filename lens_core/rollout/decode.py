@@ -25,6 +25,8 @@ from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
+from lens_core.progress import token_drawn
+
 OnEnd = Callable[[int, list[int]], None]
 """Called with an answer's row and token ids as soon as it ends, while others are still being decoded."""
 
@@ -95,6 +97,7 @@ def _sample(
     open_R = torch.ones(rows, dtype=torch.bool, device=device)
     for step in range(max_new_tokens):
         token_R = tape.draw(logits, temperature, step, row_R, open_R)
+        token_drawn(step + 1, max_new_tokens)
         ended = open_R & torch.isin(token_R, ends)
         open_R = open_R & ~ended
         if on_end is not None:

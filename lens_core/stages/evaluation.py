@@ -15,7 +15,7 @@ from lens_core.data.problem import digest as file_digest
 from lens_core.data.summary import SUMMARY_FILE, read_summary
 from lens_core.evaluation.files import PASSK_FILE, ROLLOUTS_FILE, VIEWER_FILE
 from lens_core.files import read_json, write_json, write_text
-from lens_core.progress import Listener, Progress, ignore
+from lens_core.progress import Listener, Progress, drawing_told, ignore
 from lens_core.stages.folder import RUN_FILE
 from lens_core.stages.tracked import CONFIG_TAG, tracked
 from lens_core.tracking import AnswerTrace, Tracking, log_traces, unfinished_run, use_policy
@@ -87,13 +87,17 @@ def evaluate(
         if run is not None:
             checkpoint = Path(policy).absolute().as_uri() if Path(policy).is_dir() else str(policy)
             run.tags({"checkpoint": checkpoint, _OUTPUT_TAG: output.absolute().as_uri()})
-        on_progress(Progress(stage, len(results), len(problems), kept))
+
+        def tell(said: str) -> None:
+            on_progress(Progress(stage, len(results), len(problems), said))
+
+        tell(kept)
         if len(results) < len(problems):
             start, before = time.monotonic(), len(results)
-            for batch in append(output, evaluate_policy(problems, policy, evaluation, len(results))):
-                results += batch
-                said = _describe_answers(results[before:], time.monotonic() - start)
-                on_progress(Progress(stage, len(results), len(problems), said))
+            with drawing_told(tell):
+                for batch in append(output, evaluate_policy(problems, policy, evaluation, len(results))):
+                    results += batch
+                    tell(_describe_answers(results[before:], time.monotonic() - start))
         report = summarise(label, sha256, results, evaluation.n, evaluation.ks)
         render_viewer(report, results, output / VIEWER_FILE)
         write_json(output / PASSK_FILE, report.model_dump(mode="json"))

@@ -21,7 +21,7 @@ from lens_core.distributed.count import Workers
 from lens_core.distributed.train import OnRay
 from lens_core.errors import LensError, StoppedError
 from lens_core.files import read_json, write_json
-from lens_core.progress import Listener, Progress, ignore
+from lens_core.progress import Listener, Progress, drawing_told, ignore
 from lens_core.stages.folder import CHECKPOINTS_FILE, RUN_FILE, TRAINING_FILE, TrainingDesign, refuse_other_values
 from lens_core.stages.tracked import tracked
 from lens_core.tracking import MetricsSender, StageRun, Tracking, last_step, log_policy
@@ -89,7 +89,7 @@ def train(
                 watch = _Watch(stage, settings, output / CHECKPOINTS_FILE, send, on_progress)
                 on_ray = None if workers is None else OnRay(workers, _validation(config, data), watch.on_validation)
                 (output / STOP_FILE).unlink(missing_ok=True)
-                with stop_when_signalled(output):
+                with stop_when_signalled(output), drawing_told(watch.on_drawing):
                     _train(replace(training, run_state={"mlflow_run": mlflow_run}), watch.on_step, on_ray)
                 if (output / STOP_FILE).exists():
                     raise StoppedError(f"the training in {output} was asked to stop, and did: go on with --resume")
@@ -168,7 +168,10 @@ class _Watch:
         self._validations, self._send, self._on_progress = validations, send, on_progress
         self._validation = ""
         self._tokens, self._elapsed_s = 0.0, 0.0
-        self._total = settings.steps
+        self._step, self._total = 0, settings.steps
+
+    def on_drawing(self, said: str) -> None:
+        self._on_progress(Progress(self._stage, self._step, max(self._step, self._total), said))
 
     def on_step(self, step: int, metrics: dict[str, float]) -> None:
         self._send.step(step, metrics)
@@ -179,7 +182,7 @@ class _Watch:
             self._tokens, self._elapsed_s = tokens, elapsed_s
             if self._max_tokens is not None:  # which may be spent before the configuration's steps are done
                 self._total = min(self._steps, math.ceil(step * self._max_tokens / tokens))
-        text = ", ".join(parts) + self._validation
+        self._step, text = step, ", ".join(parts) + self._validation
         self._on_progress(Progress(self._stage, step, max(step, self._total), text))
 
     def on_validation(self, step: int, metrics: dict[str, float]) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
+from lens_core.progress import drawing_told
 from lens_core.rollout import decode
 from lens_core.rollout.decode import Sampled, sample
 from lens_core.rollout.streams import row_uniforms
@@ -71,6 +72,18 @@ def test_answers_end_with_their_first_end_token_and_are_reported_as_they_end() -
     for ids in drawn.token_ids:
         assert not ENDS & set(ids[:-1])
         assert ids[-1] in ENDS or len(ids) == 20
+
+
+def test_batch_that_takes_long_tells_how_far_it_is() -> None:
+    told: list[str] = []
+    with drawing_told(told.append, every_s=0.0):
+        drawn = draw(tiny_policy(), steps=3)
+    assert max(map(len, drawn.token_ids)) == 3
+    assert told == [f"drawing, token {place} of at most 3" for place in (1, 2, 3)]
+    with drawing_told(told.append, every_s=60.0):
+        draw(tiny_policy(), steps=3)
+    draw(tiny_policy(), steps=3)
+    assert len(told) == 3
 
 
 def test_rows_that_have_ended_leave_the_batch_and_prompts_are_read_once() -> None:
