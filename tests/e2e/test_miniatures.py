@@ -5,40 +5,25 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from lens_core.cli import main
 from lens_core.config import RunConfig, load_config, recipe_names
 from lens_core.rollout.engine import load_policy
 from lens_core.training.metrics_file import read_metrics
-from tests.helpers.cli import tracked
+from tests.helpers.cli import LensHere, lens_here, tracked
 from tests.helpers.curves import curve
 from tests.helpers.recipes import PAPERS, stages_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 ROOT = Path(__file__).resolve().parents[2]
-Lens = Callable[..., str]
 
 
 @pytest.fixture
-def lens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Lens:
-    """Runs a command in this process, in an empty folder with a home of its own, and gives what it printed."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LENS_HOME", str(tmp_path / "home"))
-
-    def call(*arguments: str) -> str:
-        monkeypatch.setattr("sys.argv", ["lens", "--quiet", *arguments])
-        with pytest.raises(SystemExit) as left:
-            main.main()
-        said = capsys.readouterr()
-        assert left.value.code in (0, None), said.err
-        return said.out
-
-    return call
+def lens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> LensHere:
+    return lens_here(tmp_path, monkeypatch, capsys)
 
 
 def environment() -> dict[str, str]:
@@ -52,7 +37,7 @@ def killed(*arguments: str) -> None:
     assert ended.returncode == -signal.SIGKILL, ended.stderr[-2000:]
 
 
-def miniature(recipe: str, lens: Lens) -> RunConfig:
+def miniature(recipe: str, lens: LensHere) -> RunConfig:
     """`tiny.yaml` and its data, with checkpoints to be resumed from, whether the recipe has them or not."""
     lens("recipe", "shrink", recipe, "-o", "tiny.yaml", "--set", "train.checkpoint_every=2")
     lens("data", "prepare", "-c", "tiny.yaml", "-o", "data")
@@ -60,7 +45,7 @@ def miniature(recipe: str, lens: Lens) -> RunConfig:
 
 
 @pytest.mark.parametrize("recipe", recipe_names())
-def test_recipe_goes_from_data_to_model_card(recipe: str, lens: Lens, tmp_path: Path) -> None:
+def test_recipe_goes_from_data_to_model_card(recipe: str, lens: LensHere, tmp_path: Path) -> None:
     config = miniature(recipe, lens)
     method, *others = config.methods
     train = ["train", "-c", "tiny.yaml", "--data", "data", "--method", method]
@@ -97,7 +82,7 @@ def test_recipe_goes_from_data_to_model_card(recipe: str, lens: Lens, tmp_path: 
 
 @pytest.mark.parametrize("recipe", PAPERS)
 @pytest.mark.parametrize("kind", ["DDP", "FSDP2"])
-def test_paper_recipe_trains_on_two_ranks(kind: str, recipe: str, lens: Lens, tmp_path: Path) -> None:
+def test_paper_recipe_trains_on_two_ranks(kind: str, recipe: str, lens: LensHere, tmp_path: Path) -> None:
     """vLLM on a CPU serves one process, and is left out."""
     config = miniature(recipe, lens)
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "lens_core.cli"]
@@ -118,7 +103,7 @@ def test_paper_recipe_trains_on_two_ranks(kind: str, recipe: str, lens: Lens, tm
 
 
 @pytest.mark.parametrize("recipe", PAPERS)
-def test_paper_recipe_runs_as_a_pipeline(recipe: str, lens: Lens, tmp_path: Path) -> None:
+def test_paper_recipe_runs_as_a_pipeline(recipe: str, lens: LensHere, tmp_path: Path) -> None:
     lens("recipe", "shrink", recipe, "-o", "tiny.yaml")
     command = [sys.executable, "-m", "lens_core.cli", "--json", "pipeline", "run", "-c", "tiny.yaml"]
     ended = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=800)

@@ -1,15 +1,18 @@
-"""The CLI as a person uses it: a process of its own, a home of its own."""
+"""The CLI as a person uses it, with a home of its own: in a process of its own, or in this one."""
 
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from lens_core.cli import main
 from lens_core.tracking import EXPERIMENT
 
+LensHere = Callable[..., str]
 Lens = Callable[..., "subprocess.CompletedProcess[str]"]
 REDUCED = (
     "train.steps=2",
@@ -27,6 +30,22 @@ REDUCED = (
 def command(*arguments: str, overrides: tuple[str, ...] = ()) -> list[str]:
     options = [part for override in overrides for part in ("--set", override)]
     return [str(Path(sys.executable).with_name("lens")), *arguments, *options]
+
+
+def lens_here(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> LensHere:
+    """Runs a command in this process and in `folder`, where its home is, and gives what it printed; it must succeed."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("LENS_HOME", str(folder / "home"))
+
+    def call(*arguments: str) -> str:
+        monkeypatch.setattr("sys.argv", ["lens", "--quiet", *arguments])
+        with pytest.raises(SystemExit) as left:
+            main.main()
+        said = capsys.readouterr()
+        assert left.value.code in (0, None), said.err
+        return said.out
+
+    return call
 
 
 def tracked(home: Path) -> list[Run]:

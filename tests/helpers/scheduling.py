@@ -20,6 +20,7 @@ TOGETHER = {
     "interruption": ("test_interruption",),
     "sweep pipeline": ("test_sweep_pipeline",),
     "recipes": ("test_miniatures",),
+    "pretrained": ("test_smollm2",),
     "accumulation": ("test_accumulation",),
     "wheel": ("test_wheel",),
 }
