@@ -29,6 +29,7 @@ from transformers.trainer import TRAINING_ARGS_NAME
 from lens_core.baselines import find_estimator
 from lens_core.config import TrainConfig, VllmConfig
 from lens_core.errors import LensError, first_line
+from lens_core.files import write_text
 from lens_core.rollout.engine import Engine, best_device, encode_prompt, format_prompt, load_policy, require_room
 from lens_core.training.checkpoint import read_state, trained_steps
 from lens_core.training.engine_rollouts import AsyncSampler
@@ -250,8 +251,8 @@ def _save_policy(trainer: LensTrainer, tokenizer: PreTrainedTokenizerBase, outpu
                 _merged(policy).save_pretrained(output)
         else:
             trainer.save_model(str(output))
-            (output / TRAINING_ARGS_NAME).unlink(missing_ok=True)  # a pickle, which nobody reads
         if trainer.accelerator.is_main_process:
+            (output / TRAINING_ARGS_NAME).unlink(missing_ok=True)  # a pickle, which nobody reads
             tokenizer.save_pretrained(output)
     except (OSError, SafetensorError) as error:
         raise LensError(
@@ -278,9 +279,11 @@ class _MetricsFile(TrainerCallback):
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any) -> None:
         """Keep the lines up to the checkpoint that is resumed from: later ones are about to be written again."""
+        if not state.is_world_process_zero:  # another rank would read what this one is about to replace
+            return
         kept = [step for step in read_metrics(self._path.parent) if step["step"] <= state.global_step]
         text = "".join(json.dumps(step) + "\n" for step in kept)
-        self._path.write_text(text, encoding="utf-8")
+        write_text(self._path, text)
         self._before_s = kept[-1]["elapsed_s"] if kept else 0.0
         self._start = time.monotonic()
 

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from transformers import TrainerState
 
 from lens_core.config import TrainConfig, load_config
-from lens_core.training.run import _merged, grpo_config
+from lens_core.training.metrics_file import METRICS_FILE
+from lens_core.training.run import _merged, _MetricsFile, grpo_config
 from tests.helpers.fakes import tiny_policy
 
 
@@ -62,3 +64,13 @@ def test_adapters_are_added_in_float32_and_rounded_once() -> None:
     found = merged.model.layers[0].self_attn.q_proj.weight
     assert found.dtype == torch.bfloat16
     assert torch.equal(found, exact.float().bfloat16())
+
+
+@pytest.mark.parametrize(("is_main", "left"), [(True, 2), (False, 3)])
+def test_only_the_main_rank_cuts_the_metrics_of_a_resumed_training(is_main: bool, left: int, tmp_path: Path) -> None:
+    """Another one would read the file while it is being replaced, and put back nothing."""
+    path = tmp_path / METRICS_FILE
+    path.write_text("".join(f'{{"step": {step}, "elapsed_s": 1.0}}\n' for step in (1, 2, 3)))
+    state = TrainerState(global_step=2, is_world_process_zero=is_main)
+    _MetricsFile(path, lambda *_: None).on_train_begin(None, state)  # type: ignore[arg-type]
+    assert path.read_text().count("\n") == left
