@@ -87,6 +87,7 @@ def test_rollouts_ahead_are_as_old_as_allowed_and_do_not_depend_on_the_trainers(
     assert_same_training(on_ray(AHEAD, base, tmp_path / "run", Workers(2, 2)), ahead, 1e-4)
 
 
+@pytest.mark.long
 def test_killed_trainer_goes_on_with_what_was_drawn_ahead(ahead: Path, base: Path, tmp_path: Path) -> None:
     output = on_ray(dying(AHEAD, 4, tmp_path / "mark"), base, tmp_path / "run", Workers(1, 1))
     assert (tmp_path / "mark").exists()

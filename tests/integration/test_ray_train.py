@@ -27,6 +27,7 @@ def test_workers_that_share_groups_train_what_a_process_alone_does(base: Path, a
     assert steps == [1, 2, 3, 4]
 
 
+@pytest.mark.long
 def test_elastic_training_takes_the_workers_there_is_room_for_and_is_validated_as_it_goes_on(
     base: Path, alone: Path, tmp_path: Path
 ) -> None:
@@ -45,6 +46,7 @@ def test_elastic_training_takes_the_workers_there_is_room_for_and_is_validated_a
     assert set(found[1]) == {"validation/pass_at_1", "validation/pass_at_4"}
 
 
+@pytest.mark.long
 def test_death_of_a_worker_costs_what_was_not_saved(base: Path, alone: Path, tmp_path: Path) -> None:
     output = on_ray(dying(config(), 3, tmp_path / "mark"), base, tmp_path / "run", TWO)
     assert (tmp_path / "mark").exists()

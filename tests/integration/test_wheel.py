@@ -77,6 +77,7 @@ def test_pipelines_are_compiled_in_such_a_project(project: Path, wheel: Path) ->
     }
 
 
+@pytest.mark.long
 def test_pipeline_runs_in_such_a_project(project: Path, wheel: Path) -> None:
     overrides = (f"base={save_tiny_policy(project / 'mine')}", *SMALL, *SHORT)
     options = ["--pipeline", "evaluate", "--json", *(part for each in overrides for part in ("--set", each))]
