@@ -74,6 +74,8 @@ def base(config: RunConfig, output: Path) -> Path:
 
 def _link(file: Path, place: Path) -> None:
     """A second name of `file`, or a copy where the file system has none."""
+    if place.exists() and place.samefile(file):
+        return
     place.unlink(missing_ok=True)
     try:
         place.hardlink_to(file.resolve())

@@ -45,10 +45,10 @@ def shrink(config: RunConfig, path: Path) -> RunConfig:
         small = _train(config.train_for(name).model_dump(mode="json"))
         method["train"] = {key: small[key] for key in method["train"]}
     tree["evaluation"] |= _evaluation(tree["evaluation"])
-    tree["data"] |= _data(config, folder / "data", max(_ROWS, 3 * _PROMPTS * config.train.updates_per_batch))
-    if config.base != SHIPPED_BASE:
+    if config.base != SHIPPED_BASE:  # first, as it may be refused
         shape = _base(config.base, folder / "base")
         tree |= {"base": str(folder / "base"), "base_shape": shape.model_dump()}
+    tree["data"] |= _data(config, folder / "data", max(_ROWS, 3 * _PROMPTS * config.train.updates_per_batch))
     if tree["study"] is not None:
         tree["study"]["seeds"] = tree["study"]["seeds"][:2]
     if tree["sweep"] is not None:

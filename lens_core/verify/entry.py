@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from typing import Any
 
 _BEGINS = '{"task": '
 _WORDS = re.compile(r"\\(?:text|textbf|mathrm|texttt)\{([^{}]*)\}")
@@ -22,6 +24,8 @@ EVALUATED = frozenset(
     }
 )
 """Families that give an answer to `eval`, or to sympy's parser, which does: a policy could have code run."""
+GOLD_EVALUATED = frozenset({"bitwise_arithmetic", "number_sorting"})
+"""Families that evaluate what comes with the problem: somebody else's file of problems could have code run."""
 _FUNCTIONS = re.compile(
     r"(?<![\w.])(?:sin|cos|tan|sec|csc|cot|asin|acos|atan|sinh|cosh|tanh|exp|log|ln|sqrt|Abs)\s*(?=\()"
 )
@@ -49,8 +53,11 @@ def judge_entry(extracted: str, gold: str) -> tuple[str, str]:
     except ImportError:
         return "ungraded", "reasoning-gym cannot be imported"
     entry = json.loads(gold)
+    evaluates = entry["task"] in EVALUATED | GOLD_EVALUATED
+    if evaluates and any(map(may_run, _texts(entry))):
+        return "ungraded", "what came with the problem is code"
     text = _WORDS.sub(r"\1", extracted).strip("$ \n")
-    if entry["task"] in EVALUATED and may_run(text):
+    if evaluates and may_run(text):
         return "wrong", "the answer is code"
     try:
         score = get_score_answer_fn(entry["task"])(text, entry)
@@ -59,6 +66,15 @@ def judge_entry(extracted: str, gold: str) -> tuple[str, str]:
     except Exception as error:  # the family can read its own answers, which is tried as they are made
         return "wrong", f"{entry['task']} cannot read the answer ({type(error).__name__})"
     return ("correct" if score >= 1 else "wrong"), f"{entry['task']} scores it {score:g}"
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in what was read from JSON, keys among them."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in [*value, *(value.values() if isinstance(value, dict) else ())]:
+            yield from _texts(part)
 
 
 def may_run(text: str) -> bool:

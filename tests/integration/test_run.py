@@ -146,6 +146,8 @@ def test_base_of_a_folder_shares_its_weights(tmp_path: Path, base: Path) -> None
     copy = stages.base(load_config("demo", [f"base={base}"]), tmp_path / "base")
     weights = copy / "model.safetensors"
     assert weights.samefile(base / "model.safetensors")
+    assert stages.base(load_config("demo", [f"base={copy}"]), copy) == copy  # of itself
+    assert weights.samefile(base / "model.safetensors")
     (again, tokenizer), (first, _) = load_policy(copy), load_policy(base)
     assert tokenizer.get_vocab() == load_policy(base)[1].get_vocab()
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), first.parameters(), strict=True))

@@ -1,11 +1,13 @@
 """Answers to reasoning-gym's tasks that its families would hand to Python's parser."""
 
 import inspect
+import json
 import re
+from pathlib import Path
 
 import pytest
 
-from lens_core.verify.entry import EVALUATED, may_run
+from lens_core.verify.entry import EVALUATED, GOLD_EVALUATED, judge_entry, may_run
 from tests.helpers.prerequisites import package
 
 HARMLESS = [
@@ -42,3 +44,19 @@ def test_families_that_evaluate_answers_are_known() -> None:
     evaluate = re.compile(r"\b(?:eval|parse_expr|sympify|exec)\((?:user_)?answer\b")
     found = {name for name, (kind, _) in factory.DATASETS.items() if evaluate.search(inspect.getsource(kind))}
     assert found == EVALUATED
+    evaluate = re.compile(r"\beval\((?:entry\[|problem\))")
+    modules = {name: inspect.getsource(inspect.getmodule(kind)) for name, (kind, _) in factory.DATASETS.items()}  # type: ignore[arg-type]
+    assert {name for name, source in modules.items() if evaluate.search(source)} == GOLD_EVALUATED
+
+
+def test_code_that_came_with_a_problem_is_not_run(tmp_path: Path) -> None:
+    package("reasoning_gym", "reasoning-gym", "make reasoning-gym")
+    mark = tmp_path / "mark"
+    code = f"[str(open({str(mark)!r}, 'w'))]"
+    entries = [
+        {"task": "number_sorting", "answer": code, "metadata": {}},
+        {"task": "bitwise_arithmetic", "answer": "0x1", "metadata": {"problem": code}},
+    ]
+    for entry in entries:
+        assert judge_entry("0x1", json.dumps(entry)) == ("ungraded", "what came with the problem is code")
+    assert not mark.exists()
