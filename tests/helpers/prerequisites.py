@@ -15,7 +15,7 @@ def missing(what: str, remedy: str) -> NoReturn:
     known = [each.strip() for each in os.environ.get("LENS_WITHOUT", "").split(";")]
     if "CI" in os.environ and what not in known:
         pytest.fail(f"{what} is missing: {remedy}", pytrace=False)
-    pytest.skip(f"needs {what}: {remedy}")
+    pytest.skip(f"needs {what}: {remedy}", allow_module_level=True)
 
 
 def package(name: str, what: str, remedy: str) -> Any:
