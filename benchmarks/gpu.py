@@ -1,117 +1,116 @@
-"""One training step on a GPU: stock TRL and our trainer as GRPO, on the same completions.
+"""What only a GPU can say, with one command, in ten minutes at most and without a network.
 
-    python -m benchmarks.gpu                     models of 0.5 and 1.5 B parameters, a few minutes on an H100
-    python -m benchmarks.gpu --sizes 0.5b --steps 3
-    python -m benchmarks.gpu --without lean_decoding share_prompts    what these ways of saving work contribute
+    python -m benchmarks.gpu                            on a GPU of 80 GB; in small on a CPU, to see that it runs
+    python -m benchmarks.gpu --parts step-0.5b exactness
+    python -m benchmarks.gpu --table gpu.json           the table once more, from what --output holds
 
-As `benchmarks.step`, whose processes, turns and tables these are. The models have the shapes and the vocabulary of
-Qwen2.5 and random weights: what a step costs does not depend on what a model has learned. One token in 256 ends an
-answer, so that lengths are spread as they are in real runs; a quarter of all answers is right. Weights and optimiser
-are float32, computations bfloat16.
+A training step of our trainer beside stock TRL's at 0.5, 1.5 and 3 B parameters (random weights, bfloat16, the same
+completions), its memory beside the estimate of `lens train --dry-run`, the distance of each economy's gradient in
+bfloat16, generation, FSDP2 on one device, checkpoint and resume, and a study on the ladder with a policy of 50 M
+parameters. Each part has a process of its own, so that one that fails or runs out of time takes nothing along; what is
+known is in --output after each. Where only torch, transformers, accelerate and peft are installed, `scripts/gpu-wheels`
+brings the rest.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import Sequence
 from datetime import date
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Qwen2Config, Qwen2ForCausalLM
-from transformers.utils.logging import disable_progress_bar
 
-from benchmarks.pairs import figures_of
-from benchmarks.step import GRPO, OURS, TRL, Variant, Workload, measure, print_table, step_ratio
-from lens_core.config import EconomyConfig
-from lens_core.training.ladder_base import character_tokenizer
-
-VOCABULARY, ENDS_ONE_IN = 151_936, 256
-SHAPES: dict[str, dict[str, int]] = {
-    "0.5b": {
-        "hidden_size": 896,
-        "intermediate_size": 4864,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 14,
-        "num_key_value_heads": 2,
-    },
-    "1.5b": {
-        "hidden_size": 1536,
-        "intermediate_size": 8960,
-        "num_hidden_layers": 28,
-        "num_attention_heads": 12,
-        "num_key_value_heads": 2,
-    },
-}
-"""Of Qwen2.5-0.5B and Qwen2.5-1.5B (their config.json)."""
+from benchmarks.gpu_parts import CPU, GPU, PARTS, Figures
 
 
-def policy(size: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    torch.manual_seed(0)
-    tokenizer = character_tokenizer()
-    config = Qwen2Config(
-        **SHAPES[size],
-        vocab_size=VOCABULARY,
-        max_position_embeddings=4096,
-        tie_word_embeddings=True,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return Qwen2ForCausalLM(config), tokenizer
+def measure(parts: Sequence[str], output: Path, deadline: float) -> dict[str, Any]:
+    """What the parts measure until `deadline` (of time.monotonic), and how each of them ended."""
+    found: dict[str, Any] = {
+        "date": str(date.today()),
+        "machine": f"{device()}, {platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
+        "parts": {},
+        "figures": {},
+    }
+    for part in parts:
+        print(f"\n== {part}", flush=True)
+        start = time.monotonic()
+        figures, ended = run(part, deadline - start)
+        found["figures"] |= figures
+        found["parts"][part] = f"{ended}, {time.monotonic() - start:.0f} s"
+        output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    return found
 
 
-def one_in_four(completion_ids: Sequence[Sequence[int]], **_: Any) -> list[float]:
-    """Right for a quarter of all token sequences, the same ones everywhere."""
-    return [float(hashlib.sha256(str(list(ids)).encode()).digest()[0] < 64) for ids in completion_ids]
+def run(part: str, patience_s: float) -> tuple[Figures, str]:
+    if patience_s <= 0:
+        return {}, "no time was left"
+    scale = GPU if torch.cuda.is_available() else CPU
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "figures.json"
+        command = [sys.executable, *QUIET, "-m", "benchmarks.gpu_parts", part, scale.small, str(path)]
+        try:
+            ended = subprocess.run(command, timeout=patience_s, check=False)
+        except subprocess.TimeoutExpired:
+            return {}, "out of time"
+        if ended.returncode:
+            return {}, f"failed with exit code {ended.returncode}"
+        figures: Figures = json.loads(path.read_text(encoding="utf-8"))
+        return figures, "done"
 
 
-def workload(size: str, prompts: int, micro_batch_size: int, max_new_tokens: int) -> Workload:
-    return Workload(
-        partial(policy, size),
-        one_in_four,
-        prompts=prompts,
-        group_size=16,
-        max_new_tokens=max_new_tokens,
-        micro_batch_size=micro_batch_size,
-        end_tokens=tuple(range(1, VOCABULARY, ENDS_ONE_IN)),
-    )
+QUIET = ("-W", "ignore:TRL currently supports vLLM versions:UserWarning")
+"""TRL says so seven times, whether vLLM is used or not; the versions are our own choice and tested."""
+
+
+def device() -> str:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU: everything in small"
+
+
+def table(found: dict[str, Any]) -> str:
+    rows = [f"{found['date']}, {found['machine']}", "", "| what | figure |", "|---|---|"]
+    rows += [f"| {name} | {shown(value)} |" for name, value in found["figures"].items()]
+    rows += [f"| part `{name}` | {ended} |" for name, ended in found["parts"].items()]
+    return "\n".join(rows)
+
+
+def shown(value: float | list[float]) -> str:
+    """Of pairs their geometric mean and range: there are too few of them for an interval."""
+    if isinstance(value, list):
+        return f"{statistics.geometric_mean(value):.2f} ({min(value):.2f} to {max(value):.2f}, {len(value)} pairs)"
+    return f"{value:.3g}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", nargs="+", default=list(SHAPES), choices=list(SHAPES))
-    parser.add_argument("--steps", type=int, default=8, help="steps of each trainer, after one that does not count")
-    parser.add_argument("--prompts", type=int, default=8, help="groups of 16 in a step")
-    parser.add_argument("--micro-batch", type=int, default=32, help="completions in one forward and backward pass")
-    parser.add_argument("--max-new-tokens", type=int, default=512)
-    parser.add_argument("--without", nargs="+", default=[], choices=list(EconomyConfig.model_fields), help="also so")
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), help="default: all")
+    parser.add_argument("--output", type=Path, default=Path("gpu.json"))
+    parser.add_argument("--minutes", type=float, default=9.5, help="what does not fit is left out, and said so")
+    parser.add_argument("--table", type=Path, help="print the table of this file, and measure nothing")
     arguments = parser.parse_args()
-    if not torch.cuda.is_available():
-        parser.error("there is no CUDA device here: benchmarks.step measures on a CPU")
-    disable_progress_bar()
-    print(
-        f"{date.today()}, {torch.cuda.get_device_name()}, {platform.machine()}, {os.cpu_count()} cores, "
-        f"torch {torch.__version__}"
-    )
-    variants: dict[str, Variant] = {TRL: {}, OURS: {"lens": GRPO}}
-    for name in arguments.without:
-        variants[f"without {name}"] = {"lens": GRPO, "economy": EconomyConfig(**{name: False})}
-    figures: dict[str, float] = {}
-    for size in arguments.sizes:
-        work = workload(size, arguments.prompts, arguments.micro_batch, arguments.max_new_tokens)
-        measured = measure(variants, work, arguments.steps)
-        print_table(f"Untrained Qwen2, shape of {size}", work, measured)
-        speedup = step_ratio(measured, TRL, OURS)
-        print(f"\nspeedup_vs_trl_{size}: {speedup}")
-        figures |= figures_of({f"speedup_vs_trl_{size}": speedup})
-        figures[f"peak_memory_ratio_{size}"] = measured[OURS].memory_bytes / measured[TRL].memory_bytes
-    print()
-    print(json.dumps({name: round(value, 4) for name, value in figures.items()}))
+    if arguments.table is not None:
+        print(table(json.loads(arguments.table.read_text(encoding="utf-8"))))
+        return
+    deadline = time.monotonic() + 60 * arguments.minutes
+    on_gpu = torch.cuda.is_available()
+    parts = arguments.parts or [name for name in PARTS if name not in (NOT_ON_GPU if on_gpu else NOT_ON_CPU)]
+    found = measure(parts, arguments.output, deadline)
+    print(f"\n{table(found)}\n")
+    print(json.dumps(found))
+    sys.exit(any(not ended.startswith("done") for ended in found["parts"].values()))
+
+
+NOT_ON_GPU = ("step-tiny",)
+NOT_ON_CPU = ("step-0.5b", "step-1.5b", "step-3b")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,8 @@ class Ratio:
 
 def ratio(pairs: Iterable[tuple[float, float]]) -> Ratio:
     """Of the first of each pair to the second."""
+    from scipy import stats  # benchmarks.gpu measures where there is no SciPy
+
     logs = np.log([one / other for one, other in pairs])
     low, high = stats.t.interval(0.95, len(logs) - 1, logs.mean(), stats.sem(logs)) if len(logs) > 1 else (np.nan,) * 2
     mean, low, high = np.exp([logs.mean(), low, high])

@@ -25,7 +25,7 @@ import statistics
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from importlib import resources
@@ -40,7 +40,7 @@ from transformers.utils.logging import disable_progress_bar
 from trl import GRPOTrainer
 
 from benchmarks.pairs import Ratio, figures_of, ratio
-from lens_core.config import SHIPPED_BASE, EconomyConfig, load_config
+from lens_core.config import SHIPPED_BASE, EconomyConfig, TrainConfig, load_config
 from lens_core.data.ladder import ladder
 from lens_core.objective import LensConfig
 from lens_core.rollout.engine import format_prompt, load_policy
@@ -161,24 +161,28 @@ def _status(key: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
 
 
-def build(variant: Variant, workload: Workload, steps: int, turn: Turn, folder: Path) -> GRPOTrainer:
-    model, tokenizer = workload.policy()
-    dataset = Dataset.from_list(
-        [{"prompt": format_prompt(p.prompt, tokenizer), "answer": p.answer} for p in ladder(40, seed=1)]
-    )
+def settings(workload: Workload, steps: int) -> TrainConfig:
+    """Of `steps` updates on the workload."""
     overrides = {
         "steps": steps,
         "warmup_steps": 0,
         "prompts_per_step": workload.prompts,
         "group_size": workload.group_size,
         "max_new_tokens": workload.max_new_tokens,
+        "micro_batch_size": "null" if workload.micro_batch_size is None else workload.micro_batch_size,
         "bf16": torch.cuda.is_available(),
     }
-    if workload.micro_batch_size is not None:
-        overrides["micro_batch_size"] = workload.micro_batch_size
-    config = grpo_config(
-        load_config("demo", [f"train.{key}={value}" for key, value in overrides.items()]).train, folder
+    return load_config("demo", [f"train.{key}={value}" for key, value in overrides.items()]).train
+
+
+def build(
+    variant: Variant, workload: Workload, steps: int, folder: Path, callbacks: Sequence[TrainerCallback] = ()
+) -> GRPOTrainer:
+    model, tokenizer = workload.policy()
+    dataset = Dataset.from_list(
+        [{"prompt": format_prompt(p.prompt, tokenizer), "answer": p.answer} for p in ladder(40, seed=1)]
     )
+    config = grpo_config(settings(workload, steps), folder)
     config.learning_rate = 0.0
     trainer = (LensTrainer if variant else GRPOTrainer)(
         model,
@@ -186,13 +190,12 @@ def build(variant: Variant, workload: Workload, steps: int, turn: Turn, folder: 
         args=config,
         train_dataset=dataset,
         processing_class=tokenizer,
-        callbacks=[turn],
+        callbacks=list(callbacks),
         **variant,
     )
     trainer.remove_callback(PrinterCallback)
     if workload.end_tokens:
         trainer.eos_token_ids = trainer.generation_config.eos_token_id = list(workload.end_tokens)
-    _time_parts(trainer, turn)
     return trainer
 
 
@@ -222,7 +225,10 @@ def _time_parts(trainer: GRPOTrainer, turn: Turn) -> None:
 
 def train(variant: Variant, workload: Workload, steps: int, pipe: Connection) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        build(variant, workload, steps, Turn(pipe), Path(folder)).train()
+        turn = Turn(pipe)
+        trainer = build(variant, workload, steps, Path(folder), [turn])
+        _time_parts(trainer, turn)
+        trainer.train()
 
 
 def measure(variants: Mapping[str, Variant], workload: Workload, steps: int, warm_up: int = 1) -> dict[str, Measured]:

@@ -16,7 +16,7 @@ from urllib.parse import urlparse
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from lens_core.errors import LensError
+from lens_core.errors import LensError, first_line
 from lens_core.tracking import describe_store
 
 _DISK_GB, _MEMORY_GB = 5, 4
@@ -53,7 +53,10 @@ def examine(home: Path, tracking_uri: str, kfp_endpoint: str | None) -> list[Che
 
 def _python() -> Check:
     found = f"{platform.python_version()}, {platform.system()} {platform.machine()}"
-    wanted = metadata.metadata("lens-grpo")["Requires-Python"]
+    try:
+        wanted = metadata.metadata("lens-grpo")["Requires-Python"]
+    except metadata.PackageNotFoundError:  # a checkout can be run without being installed; `packages` says so
+        return Check("Python", "ok", found)
     if not SpecifierSet(wanted).contains(platform.python_version(), prereleases=True):
         return Check("Python", "broken", found, f"install Python {wanted} and make the environment again")
     return Check("Python", "ok", found)
@@ -61,7 +64,11 @@ def _python() -> Check:
 
 def _packages(name: str, extra: str | None) -> Check:
     """Whether what the package asks for is installed in a version that it knows; an `extra` may be missing."""
-    wanted = _requirements(metadata.requires("lens-grpo"), extra)
+    try:
+        declared = metadata.requires("lens-grpo")
+    except metadata.PackageNotFoundError:
+        return Check(name, "broken", "lens-grpo itself is not installed here", "pip install -e . in its checkout")
+    wanted = _requirements(declared, extra)
     faults = [fault for fault in map(_fault, wanted) if fault is not None]
     if not faults:
         return Check(name, "ok", ", ".join(f"{each.name} {_version(each.name)}" for each in wanted[:6]))
@@ -156,6 +163,8 @@ def _ray_cluster(address: str | None) -> list[Check]:
 def _mlflow(uri: str) -> Check:
     try:
         return Check("MLflow", "ok", f"{uri}: {describe_store(uri)}")
+    except ImportError as error:
+        return Check("MLflow", "broken", f"mlflow cannot be imported ({first_line(error)})", "pip install mlflow")
     except LensError as error:
         remedy = "start the server, correct --tracking-uri (MLFLOW_TRACKING_URI), or leave it out for a store in --home"
         return Check("MLflow", "broken", str(error), remedy)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lens_core.data.ladder import boxed, climb
 from lens_core.files import write_text
+from lens_core.rollout.engine import best_device
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
@@ -135,7 +136,7 @@ def train_base(config: BaseConfig, output: Path, on_step: Callable[[int, float],
     `on_step(step, loss)` is called after each optimiser step.
     """
     tokenizer = character_tokenizer()
-    model = new_policy(config, tokenizer)
+    model = new_policy(config, tokenizer).to(best_device())
     model.train()
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
@@ -149,7 +150,7 @@ def train_base(config: BaseConfig, output: Path, on_step: Callable[[int, float],
     batches = _batches(config, tokenizer)
     for step in range(1, config.steps + 1):
         input_ids, labels = next(batches)
-        loss = model(input_ids=input_ids, labels=labels).loss
+        loss = model(input_ids=input_ids.to(model.device), labels=labels.to(model.device)).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

@@ -99,6 +99,7 @@ def main(folder: Path, rows: int, sharded: bool) -> None:
         trainer(LensTrainer, folder / "drawn", 2, sharded, max_completion_length=200, max_steps=2).train()
         half = trainer(LensTrainer, folder / "half", 2, sharded, bf16=True, steps_per_generation=2, max_steps=2)
         half.train()
+        assert half._buffered_inputs is not None
         logprobs = half._buffered_inputs[0]["old_per_token_logps"]
         assert (logprobs != logprobs.bfloat16().float()).any(), "log-probabilities are rounded to bfloat16"
 

@@ -73,3 +73,16 @@ def test_doctor_names_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.Mo
     found = doctor._disk(tmp_path / "not" / "there")
     assert found.status == "broken"
     assert found.remedy == "make room for 1000000000 GB, or choose another --home (LENS_HOME)"
+
+
+def test_doctor_works_in_a_checkout_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def is_not_there(name: str) -> None:
+        raise doctor.metadata.PackageNotFoundError(name)
+
+    for name in ("metadata", "requires"):
+        monkeypatch.setattr(f"importlib.metadata.{name}", is_not_there)
+    monkeypatch.setattr(doctor, "describe_store", lambda _: __import__("no_such_mlflow"))
+    found = by_name(examine(tmp_path, "http://127.0.0.1:9", None))
+    for name in ("packages", "Ray", "KFP"):
+        assert (found[name].status, found[name].found) == ("broken", "lens-grpo itself is not installed here")
+    assert found["MLflow"].found == "mlflow cannot be imported (No module named 'no_such_mlflow')"
