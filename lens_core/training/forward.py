@@ -46,11 +46,20 @@ class ForwardMixin(GRPOTrainer):
         if not (self.model.training and linear and self._rows_are_independent(inputs)):
             return super()._compute_loss(model, inputs)
         thinned = thin(inputs, self.economy.skip_zero_advantages, self.economy.merge_identical)
-        if self.accelerator.num_processes > 1:
+        if not self._has_whole_policy:
             thinned = self._as_many_rows_as_other_ranks(inputs, thinned)
         if thinned is None:
             return self._no_loss(model, inputs)
         return super()._compute_loss(model, thinned) * loss_factor(thinned, inputs, self.loss_type)
+
+    @property
+    def _has_whole_policy(self) -> bool:
+        """Whether this process shares the policy with no other and no wrapper, and may call any part of it at will.
+
+        FSDP2 and ZeRO-3 cut a policy up on one device too.
+        """
+        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        return self.accelerator.num_processes == 1 and not sharded
 
     def _no_loss(self, model: Any, batch: Batch) -> Tensor:
         """A zero that can be differentiated, where no rank has a row with gradient.
@@ -58,7 +67,7 @@ class ForwardMixin(GRPOTrainer):
         The last micro-batch of a step goes through the wrapped policy all the same: only there do DDP and FSDP reduce
         what they held back of the micro-batches before.
         """
-        if self.accelerator.num_processes == 1 or not self.accelerator.sync_gradients:
+        if self._has_whole_policy or not self.accelerator.sync_gradients:
             return _zero(self.model)
         length = int(batch["prompt_mask"][0].sum())
         ids, mask = batch["prompt_ids"][:1, -length:], batch["prompt_mask"][:1, -length:]
@@ -126,8 +135,8 @@ class ForwardMixin(GRPOTrainer):
         prompt_BT, prompt_mask_BT = trimmed(input_ids[:, :-width], attention_mask[:, :-width])
         completion_BT, mask_BT = input_ids[:, -width:], attention_mask[:, -width:]
         lengths = mask_BT.sum(dim=1).clamp(min=1).tolist()
-        # More passes on one rank than on another would leave both waiting.
-        alone = self.accelerator.num_processes == 1
+        # More passes on one rank than on another would leave both waiting; shards are gone after one pass.
+        alone = self._has_whole_policy
         cut = self.economy.length_buckets and alone
         buckets = length_buckets(lengths, self._pass_overhead) if cut else [list(range(len(lengths)))]
         whole = batch_size is None or batch_size >= len(lengths)

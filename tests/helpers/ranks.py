@@ -94,8 +94,9 @@ def main(folder: Path, rows: int, sharded: bool) -> None:
     resumed = trainer(FixedCompletions, folder, rows, sharded)
     resumed.train(resume_from_checkpoint=str(folder / "checkpoint-2"))
     resumed.save_model(str(folder / "resumed"))
-    if sharded:  # one rank's answers end long before the other's, which goes on needing its shards; then a step that
-        # no answer has an advantage in
+    if sharded and whole.accelerator.num_processes > 1:
+        # One rank's answers end long before the other's, which goes on needing its shards; then a step that no answer
+        # has an advantage in.
         trainer(LensTrainer, folder / "drawn", 2, sharded, max_completion_length=200, max_steps=2).train()
         half = trainer(LensTrainer, folder / "half", 2, sharded, bf16=True, steps_per_generation=2, max_steps=2)
         half.train()

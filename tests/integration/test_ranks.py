@@ -1,4 +1,6 @@
-"""Groups that straddle ranks: two processes train what one does, each with a whole policy or with half of it."""
+"""Groups that straddle ranks: two processes train what one does, each with a whole policy or with half of it; and one
+process whose policy is sharded, which happens on one device too.
+"""
 
 import os
 import subprocess
@@ -29,17 +31,17 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(tmp_path_factory.mktemp("ranks") / "one", ranks=1, rows=12)
 
 
-@pytest.mark.parametrize("options", [(), ("sharded",)])
-def test_two_ranks_with_straddling_groups_train_what_one_does(
-    options: tuple[str, ...], one: Path, tmp_path: Path
+@pytest.mark.parametrize(("ranks", "options"), [(2, ()), (2, ("sharded",)), (1, ("sharded",))])
+def test_ranks_with_straddling_groups_and_shards_train_what_one_whole_process_does(
+    ranks: int, options: tuple[str, ...], one: Path, tmp_path: Path
 ) -> None:
     # 12 rows in groups of 4: on two ranks of 6 rows, rows 4 to 7 are one group.
-    two = train(tmp_path / "two", 2, 6, *options)
+    two = train(tmp_path / "two", ranks, 12 // ranks, *options)
     assert (one / "advantages.txt").read_text() == (two / "advantages.txt").read_text()
     assert_same_weights(one, two)
     assert_same_weights(two, two / "resumed")  # from its second of three steps
     shards = [path.name for path in (two / "checkpoint-2").glob("*_fsdp_0/*.distcp")]
-    assert len(shards) == (2 if options else 0)
+    assert len(shards) == (ranks if options else 0)
 
 
 def assert_same_weights(folder: Path, other: Path) -> None:
