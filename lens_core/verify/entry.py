@@ -59,6 +59,8 @@ def judge_entry(extracted: str, gold: str) -> tuple[str, str]:
     text = _WORDS.sub(r"\1", extracted).strip("$ \n")
     if evaluates and may_run(text):
         return "wrong", "the answer is code"
+    if "=" in text and "=" not in (entry["answer"] or "="):  # families take 25, and not `5 * 5 = 25`
+        text = text.rpartition("=")[2].strip("$ \n")
     try:
         score = get_score_answer_fn(entry["task"])(text, entry)
     except MemoryError:

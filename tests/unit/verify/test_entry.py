@@ -61,3 +61,24 @@ def test_code_that_came_with_a_problem_is_not_run(tmp_path: Path) -> None:
     for entry in entries:
         assert judge_entry("0x1", json.dumps(entry)) == ("ungraded", "what came with the problem is code")
     assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("gold", "text", "outcome"),
+    [
+        ("25", "5 * 5 = 25", "correct"),
+        ("25", "$5 \\cdot 5 = 25$", "correct"),
+        ("25", "25 = 5 * 5", "wrong"),  # what stands last is what is said
+        ("25", "5 * 5 = 24", "wrong"),
+        ("25", "5 * 5 =", "wrong"),
+    ],
+)
+def test_answer_of_an_equation_is_what_stands_behind_its_sign(gold: str, text: str, outcome: str) -> None:
+    package("reasoning_gym", "reasoning-gym", "make reasoning-gym")
+    assert judge_entry(text, json.dumps({"task": "products", "answer": gold, "metadata": {}}))[0] == outcome
+
+
+def test_equations_that_are_asked_for_stay_whole() -> None:
+    package("reasoning_gym", "reasoning-gym", "make reasoning-gym")
+    entry = json.dumps({"task": "products", "answer": "x = 3", "metadata": {}})
+    assert [judge_entry(text, entry)[0] for text in ("x = 3", "3")] == ["correct", "wrong"]
