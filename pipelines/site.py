@@ -23,8 +23,13 @@ from lens_core.errors import LensError
 from lens_core.kube.kfp_task import GPU, trainer_node
 from lens_core.kube.settings import ClusterConfig
 
-_RETRIES, _FIRST_WAIT, _LONGEST_WAIT = 2, "30s", "600s"
-"""Nodes go away and servers restart; what is wrong with a configuration was found before anything was submitted."""
+_RETRIES, _FIRST_WAIT, _RETRIED_FOR = 2, "30s", "365d"
+"""Servers restart; what is wrong with a configuration was found before anything was submitted.
+
+The third is no longest wait. KFP makes Argo's maxDuration of it: the time from a step's first start in which it may be
+tried again, of which the rest is the deadline of the pod that tries again. Shorter than a training, it would end that;
+without it, KFP takes an hour.
+"""
 _CPUS, _MEMORY, _MOST_MEMORY = "1", "4Gi", "8Gi"
 """Of steps that neither sample nor train: requests, and a limit."""
 
@@ -145,7 +150,7 @@ class Site:
         if self.cluster is None:
             return task
         task.set_caching_options(is_cached)
-        task.set_retry(_RETRIES, backoff_duration=_FIRST_WAIT, backoff_factor=2, backoff_max_duration=_LONGEST_WAIT)
+        task.set_retry(_RETRIES, backoff_duration=_FIRST_WAIT, backoff_factor=2, backoff_max_duration=_RETRIED_FOR)
         _let_run(task, self.cluster)
         if needs is None:
             return task.set_cpu_request(_CPUS).set_memory_request(_MEMORY).set_memory_limit(_MOST_MEMORY)

@@ -11,6 +11,7 @@ from lens_core.errors import LensError
 from lens_core.kube.settings import ClusterConfig
 from lens_pipelines.catalogue import build_pipeline
 from lens_pipelines.site import Needs, Site, with_needs
+from tests.helpers.argo import Attempt, next_attempt
 from tests.unit.pipelines.conftest import Compiled
 
 IRS = ("lens", "sweep", "evaluate", "lens-rayjobs")
@@ -26,9 +27,38 @@ def test_data_is_cached_and_training_is_not(name: str, compiled: dict[str, Compi
 
 
 @pytest.mark.parametrize("name", IRS)
-def test_every_step_is_tried_again_after_a_while(name: str, compiled: dict[str, Compiled]) -> None:
+@pytest.mark.parametrize("minutes", [1, 11, 61, 26 * 60, 14 * 24 * 60])
+def test_step_that_fails_after_minutes_is_tried_twice_again_and_never_killed(
+    name: str, minutes: int, compiled: dict[str, Compiled]
+) -> None:
+    month_s = 30 * 24 * 3600.0
     for task in compiled[name].tasks.values():
-        assert (task["retryPolicy"]["maxRetryCount"], task["retryPolicy"]["backoffDuration"]) == (2, "30s")
+        policy = task["retryPolicy"]
+        second = next_attempt(policy, 0, minutes * 60.0)
+        assert second is not None
+        third = next_attempt(policy, 1, second.starts_s + minutes * 60.0)
+        assert third is not None
+        assert second.starts_s == minutes * 60 + 30
+        assert third.starts_s == 2 * minutes * 60 + 30 + 60
+        for attempt in (second, third):  # room for a training that takes a month
+            assert attempt.ends_by_s is None or attempt.ends_by_s - attempt.starts_s > month_s
+        assert next_attempt(policy, 2, third.starts_s + 1) is None
+
+
+def test_argo_ends_a_retried_pod_once_the_first_ones_time_is_up() -> None:
+    """What `backoff_max_duration=600s`, meant as the longest wait, did."""
+    policy = {"maxRetryCount": 2, "backoffDuration": "30s", "backoffFactor": 2.0, "backoffMaxDuration": "600s"}
+    assert next_attempt(policy, 0, 60) == Attempt(90, 600)  # killed at minute 10
+    assert next_attempt(policy, 0, 660) is None
+    assert next_attempt(policy | {"backoffMaxDuration": "3600s"}, 0, 660, "Error") is None
+    assert next_attempt({k: v for k, v in policy.items() if k != "backoffMaxDuration"}, 0, 1) is None
+
+
+@pytest.mark.parametrize("name", IRS)
+def test_compiled_retries_cannot_say_that_a_deleted_pod_is_replaced(name: str, compiled: dict[str, Compiled]) -> None:
+    """Once KFP can, docs/cluster.md need no longer say that a drained node ends a run."""
+    said = {key for task in compiled[name].tasks.values() for key in task["retryPolicy"]}
+    assert said == {"maxRetryCount", "backoffDuration", "backoffFactor", "backoffMaxDuration"}
 
 
 @pytest.mark.parametrize("name", IRS)
