@@ -40,6 +40,14 @@ def ray_cluster(cpus: int | None = None) -> Iterator[None]:
     if ray.is_initialized():  # by the caller, who also ends it
         yield
         return
+    with kept(), _connected(cpus):  # Ray leaves its own handler of SIGTERM behind, also where it fails
+        yield
+
+
+@contextmanager
+def _connected(cpus: int | None) -> Iterator[None]:
+    import ray
+
     address = os.environ.get("RAY_ADDRESS")
     warnings.filterwarnings("ignore", message="Ray Client connection timed out")  # said by our own error
     where: dict[str, Any] = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
@@ -54,7 +62,7 @@ def ray_cluster(cpus: int | None = None) -> Iterator[None]:
             raise LensError(
                 f"no Ray cluster on this machine: {type(error).__name__}: {first_line(error)}; its logs are in "
                 "/tmp/ray/session_latest/logs; a full /tmp or /dev/shm keeps it from starting, and so does a proxy for "
-                "localhost; without Ray: leave out --workers"
+                "localhost; a training without --workers needs no Ray"
             ) from error
         raise LensError(
             f"no Ray cluster at RAY_ADDRESS={address}: {first_line(error)}; check that it runs, and RAY_AUTH_TOKEN or "
