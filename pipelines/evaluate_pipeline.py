@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 from kfp import dsl
 
-from lens_components.base_policy.component import base_policy
 from lens_components.prepare_data.component import prepare_data
 from lens_pipelines.launch import Launch
 from lens_pipelines.site import Needs, Site, with_needs
@@ -32,6 +31,7 @@ def build(site: Site) -> Any:
         label: str,
         needs: Needs,
         tracking_uri: str = "",
+        overrides: list[str] = [],  # noqa: B006 - what KFP reads the default of
     ) -> Outputs:
         """Evaluate the policy that `config` names as its base.
 
@@ -41,15 +41,16 @@ def build(site: Site) -> Any:
             label: the policy's name in tables.
             needs: of the steps that sample or train.
             tracking_uri: MLflow; empty: not tracked.
+            overrides: values to change, each `key.path=value`, such as evaluation.n=64; the run is then another one.
         """
-        data = site.place(prepare_data(config=config, run=run, tracking_uri=tracking_uri)).outputs["data"]
-        policy = site.place(base_policy(config=config, run=run)).outputs["policy"]
+        settings = site.configure(config, run, overrides, tracking_uri)
+        data = site.place(prepare_data(tracking_uri=tracking_uri, **settings)).outputs["data"]
+        policy = site.base_policy(needs, **settings).outputs["policy"]
         evaluated = site.evaluate(
             needs,
-            config=config,
             label=label,
-            run=run,
             tracking_uri=tracking_uri,
+            **settings,
             data=data,
             policy=policy,
             is_last=True,

@@ -4,7 +4,6 @@ from typing import Any, NamedTuple
 
 from kfp import dsl
 
-from lens_components.base_policy.component import base_policy
 from lens_components.compare.component import compare
 from lens_components.prepare_data.component import prepare_data
 from lens_components.register.component import register
@@ -44,6 +43,7 @@ def build(site: Site) -> Any:
         tracking_uri: str = "",
         registered_model: str = "",
         upload_weights: bool = True,
+        overrides: list[str] = [],  # noqa: B006 - what KFP reads the default of
     ) -> Outputs:
         """Compare `methods` of `config` from one base policy on the same data.
 
@@ -55,14 +55,16 @@ def build(site: Site) -> Any:
             tracking_uri: MLflow; empty: not tracked.
             registered_model: whose champion the best policy becomes, if it beats the one there is; empty: none.
             upload_weights: whether the policy's files go into MLflow, or only a note of where they lie.
+            overrides: values to change, each `key.path=value`, such as train.steps=200; the run is then another one.
         """
-        shared = {"config": config, "run": run, "tracking_uri": tracking_uri}
+        settings = site.configure(config, run, overrides, tracking_uri)
+        shared = {**settings, "tracking_uri": tracking_uri}
         evaluation = {**shared, "is_last": False}
         data = site.place(prepare_data(**shared)).outputs["data"]
-        base = site.place(base_policy(config=config, run=run)).outputs["policy"]
+        base = site.base_policy(needs, **settings).outputs["policy"]
         base_evaluation = site.evaluate(needs, label="base", data=data, policy=base, **evaluation)
         base_evaluation.set_display_name("evaluate base")
-        with dsl.ParallelFor(methods, name="methods") as method:
+        with dsl.ParallelFor(methods, name="methods", parallelism=site.parallel) as method:
             trained = site.train(needs, method=method, data=data, base=base, **shared)
             evaluated = site.evaluate(needs, label=method, data=data, policy=trained.outputs["policy"], **evaluation)
         compared = compare(

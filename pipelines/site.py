@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import wraps
 from itertools import chain
 from typing import Any, Self, get_type_hints
@@ -16,15 +16,23 @@ from typing import Any, Self, get_type_hints
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
 
+from lens_components.base_policy.component import base_policy
+from lens_components.configure.component import configure
 from lens_components.evaluate.component import evaluate
 from lens_components.sweep.component import sweep, sweep_as_rayjob
 from lens_components.train.component import train, train_as_rayjob
 from lens_core.errors import LensError
-from lens_core.kube.kfp_task import GPU, trainer_node
-from lens_core.kube.settings import ClusterConfig
+from lens_core.kube.kfp_task import GPU, evaluation_node, trainer_node
+from lens_core.kube.rayjob import QUEUE
+from lens_core.kube.settings import ClusterConfig, NodeConfig
 
-_RETRIES, _FIRST_WAIT, _LONGEST_WAIT = 2, "30s", "600s"
-"""Nodes go away and servers restart; what is wrong with a configuration was found before anything was submitted."""
+_RETRIES, _FIRST_WAIT, _RETRIED_FOR = 2, "30s", "365d"
+"""Servers restart; what is wrong with a configuration was found before anything was submitted.
+
+The third is no longest wait. KFP makes Argo's maxDuration of it: the time from a step's first start in which it may be
+tried again, of which the rest is the deadline of the pod that tries again. Shorter than a training, it would end that;
+without it, KFP takes an hour.
+"""
 _CPUS, _MEMORY, _MOST_MEMORY = "1", "4Gi", "8Gi"
 """Of steps that neither sample nor train: requests, and a limit."""
 
@@ -36,12 +44,17 @@ class Needs:
     KFP's server reads amounts as strings; a number would count as nothing.
 
     Attributes:
-        cpus: of each step that samples or trains.
+        cpus: of each step that trains.
         memory: of each of them, such as 16Gi.
         gpus: of each of them, as a string; "0": none.
         gpu_type: resource that Kubernetes counts them as.
         node_selector: labels of the nodes that they may run on.
         tolerations: of their pods, as in Kubernetes.
+        evaluation_cpus: of each evaluation, and of the step that loads the base policy.
+        evaluation_memory: of each of them.
+        evaluation_gpus: of each evaluation, as a string; "0": none.
+        evaluation_node_selector: labels of the nodes that these steps may run on.
+        evaluation_tolerations: of their pods, as in Kubernetes.
     """
 
     cpus: str
@@ -50,20 +63,49 @@ class Needs:
     gpu_type: str
     node_selector: dict[str, str]
     tolerations: list[dict[str, str]]
+    evaluation_cpus: str
+    evaluation_memory: str
+    evaluation_gpus: str
+    evaluation_node_selector: dict[str, str]
+    evaluation_tolerations: list[dict[str, str]]
 
     @classmethod
     def of(cls, cluster: ClusterConfig) -> Self:
-        """What a pod has that trains in a RayJob of this cluster."""
-        node = trainer_node(cluster)
-        product = {} if node.gpu_product is None else {f"{GPU}.product": node.gpu_product}
+        """What a pod has that trains in a RayJob of this cluster, and one that evaluates."""
+        node, evaluation = trainer_node(cluster), evaluation_node(cluster)
         return cls(
             cpus=node.cpus,
             memory=node.memory,
             gpus=str(node.gpus),
             gpu_type=GPU,
-            node_selector={**product, **node.node_selector},
-            tolerations=[each.model_dump(exclude_none=True) for each in node.tolerations],
+            node_selector=_node_selector(node),
+            tolerations=_tolerations(node),
+            evaluation_cpus=evaluation.cpus,
+            evaluation_memory=evaluation.memory,
+            evaluation_gpus=str(evaluation.gpus),
+            evaluation_node_selector=_node_selector(evaluation),
+            evaluation_tolerations=_tolerations(evaluation),
         )
+
+    @property
+    def of_evaluations(self) -> Self:
+        """The same, as needs of a step that evaluates."""
+        own = {
+            each.name.removeprefix(_EVALUATION): each.name for each in fields(self) if each.name.startswith(_EVALUATION)
+        }
+        return replace(self, **{name: getattr(self, source) for name, source in own.items()})
+
+
+_EVALUATION = "evaluation_"
+
+
+def _node_selector(node: NodeConfig) -> dict[str, str]:
+    product = {} if node.gpu_product is None else {f"{GPU}.product": node.gpu_product}
+    return {**product, **node.node_selector}
+
+
+def _tolerations(node: NodeConfig) -> list[dict[str, str]]:
+    return [each.model_dump(exclude_none=True) for each in node.tolerations]
 
 
 def with_needs(pipeline: Callable[..., Any]) -> Callable[..., Any]:
@@ -111,16 +153,23 @@ class Site:
         volumes = () if self.cluster is None else self.cluster.volumes
         return next((f"{volume.path}/pipelines" for volume in volumes if not volume.read_only), "")
 
+    def configure(self, config: str, run: str, overrides: list[str], tracking_uri: str) -> dict[str, Any]:
+        """The inputs `config` and `run` of every other step; on this machine `--set` has changed them already."""
+        if self.cluster is None:
+            return {"config": config, "run": run}
+        task = self.place(configure(config=config, overrides=overrides, run=run, tracking_uri=tracking_uri))
+        return {"config": task.outputs["config"], "run": task.outputs["run"]}
+
     def train(self, needs: Needs, **inputs: Any) -> PipelineTask:
         """The step that trains a method; `inputs` are those that both ways have."""
         if not self.rayjobs:
-            return self._share_memory(self.place(train(shared=self.shared, **inputs), needs, is_cached=False))
+            return self._at_work(train(shared=self.shared, **inputs), needs, trainer_node, is_cached=False)
         return self._launch(train_as_rayjob, needs, **inputs)
 
     def sweep(self, needs: Needs, **inputs: Any) -> PipelineTask:
         """The step that tunes; `inputs` are those that both ways have."""
         if not self.rayjobs:
-            return self._share_memory(self.place(sweep(**inputs), needs, is_cached=False))
+            return self._at_work(sweep(**inputs), needs, trainer_node, is_cached=False)
         return self._launch(sweep_as_rayjob, needs, **inputs)
 
     def _launch(self, component: Any, needs: Needs, **inputs: Any) -> PipelineTask:
@@ -132,7 +181,18 @@ class Site:
         return self.place(task, needs, is_cached=False)
 
     def evaluate(self, needs: Needs, **inputs: Any) -> PipelineTask:
-        return self._share_memory(self.place(evaluate(**inputs), needs))
+        """The step that evaluates a policy."""
+        return self._at_work(evaluate(**inputs), needs.of_evaluations, evaluation_node)
+
+    def base_policy(self, needs: Needs, **inputs: str) -> PipelineTask:
+        """The step that loads the base policy: with the memory of an evaluation, and no GPU."""
+        task = self.place(base_policy(**inputs))
+        return task if self.cluster is None else _queued(_located(task, needs.of_evaluations), self.cluster)
+
+    @property
+    def parallel(self) -> int | None:
+        """Branches of a loop at a time; None: as many as the runner likes."""
+        return None if self.cluster is None else self.cluster.parallel
 
     def place(self, task: PipelineTask, needs: Needs | None = None, is_cached: bool = True) -> PipelineTask:
         """Give `task` what it gets on the cluster.
@@ -145,18 +205,25 @@ class Site:
         if self.cluster is None:
             return task
         task.set_caching_options(is_cached)
-        task.set_retry(_RETRIES, backoff_duration=_FIRST_WAIT, backoff_factor=2, backoff_max_duration=_LONGEST_WAIT)
+        task.set_retry(_RETRIES, backoff_duration=_FIRST_WAIT, backoff_factor=2, backoff_max_duration=_RETRIED_FOR)
         _let_run(task, self.cluster)
         if needs is None:
             return task.set_cpu_request(_CPUS).set_memory_request(_MEMORY).set_memory_limit(_MOST_MEMORY)
         return _accelerate(task, needs)
 
-    def _share_memory(self, task: PipelineTask) -> PipelineTask:
-        """Room in /dev/shm, where Ray's object store and data loaders put what processes share."""
+    def _at_work(
+        self, task: PipelineTask, needs: Needs, node: Callable[[ClusterConfig], NodeConfig], is_cached: bool = True
+    ) -> PipelineTask:
+        """A step that samples or trains itself, in a pod like `node`: through the queue, and with room in /dev/shm.
+
+        Ray's object store and data loaders put there what processes share.
+        """
+        task = self.place(task, needs, is_cached)
         if self.cluster is None:
             return task
-        size = trainer_node(self.cluster).shared_memory
-        return kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory", size_limit=size)
+        size = node(self.cluster).shared_memory
+        kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory", size_limit=size)
+        return _queued(task, self.cluster)
 
 
 def _let_run(task: PipelineTask, cluster: ClusterConfig) -> None:
@@ -174,10 +241,20 @@ def _let_run(task: PipelineTask, cluster: ClusterConfig) -> None:
 
 
 def _accelerate(task: PipelineTask, needs: Needs) -> PipelineTask:
-    task.set_cpu_request(needs.cpus).set_cpu_limit(needs.cpus)
-    task.set_memory_request(needs.memory).set_memory_limit(needs.memory)
     task.set_accelerator_type(needs.gpu_type).set_accelerator_limit(needs.gpus)
     # KFP 2.17 forgets to hand these down into a ParallelFor, where the step would not find them.
     task.register_pipeline_channels([needs.cpus, needs.memory, needs.gpus, needs.gpu_type])
+    return _located(task, needs)
+
+
+def _located(task: PipelineTask, needs: Needs) -> PipelineTask:
+    """CPUs, memory, and the nodes that have them."""
+    task.set_cpu_request(needs.cpus).set_cpu_limit(needs.cpus)
+    task.set_memory_request(needs.memory).set_memory_limit(needs.memory)
     kubernetes.add_node_selector_json(task, needs.node_selector)
     return kubernetes.add_toleration_json(task, needs.tolerations)
+
+
+def _queued(task: PipelineTask, cluster: ClusterConfig) -> PipelineTask:
+    """Kueue holds a pod with this label back until its queue has room for it."""
+    return task if cluster.queue is None else kubernetes.add_pod_label(task, QUEUE, cluster.queue)

@@ -4,7 +4,6 @@ from typing import Any, NamedTuple
 
 from kfp import dsl
 
-from lens_components.base_policy.component import base_policy
 from lens_components.compare.component import compare
 from lens_components.prepare_data.component import prepare_data
 from lens_pipelines.launch import Launch
@@ -53,6 +52,7 @@ def build(site: Site) -> Any:
         methods: list[str],
         needs: Needs,
         tracking_uri: str = "",
+        overrides: list[str] = [],  # noqa: B006 - what KFP reads the default of
     ) -> Outputs:
         """Sweep as `config` says, and train the best of it with each of `seeds`.
 
@@ -63,11 +63,13 @@ def build(site: Site) -> Any:
             methods: what these trainings are called: lens-s0 for the method lens and seed 0, in the order of the seeds.
             needs: of the steps that sample or train.
             tracking_uri: MLflow; empty: not tracked.
+            overrides: values to change, each `key.path=value`, such as train.steps=200; the run is then another one.
         """
-        tracked = {"run": run, "tracking_uri": tracking_uri}
-        data = site.place(prepare_data(config=config, **tracked)).outputs["data"]
-        base = site.place(base_policy(config=config, run=run)).outputs["policy"]
-        swept = site.sweep(needs, config=config, seeds=seeds, data=data, **tracked)
+        settings = site.configure(config, run, overrides, tracking_uri)
+        tracked = {"run": settings["run"], "tracking_uri": tracking_uri}
+        data = site.place(prepare_data(tracking_uri=tracking_uri, **settings)).outputs["data"]
+        base = site.base_policy(needs, **settings).outputs["policy"]
+        swept = site.sweep(needs, config=settings["config"], seeds=seeds, data=data, **tracked)
         repeated = repeat(
             config=swept.outputs["Output"],
             methods=methods,
@@ -106,7 +108,7 @@ def _build_repetition(site: Site) -> Any:
         shared = {"config": config, "run": run, "tracking_uri": tracking_uri}
         base_evaluation = site.evaluate(needs, label="base", data=data, policy=base, is_last=False, **shared)
         base_evaluation.set_display_name("evaluate base")
-        with dsl.ParallelFor(methods, name="seeds") as method:
+        with dsl.ParallelFor(methods, name="seeds", parallelism=site.parallel) as method:
             trained = site.train(needs, method=method, data=data, base=base, **shared)
             evaluated = site.evaluate(
                 needs, label=method, data=data, policy=trained.outputs["policy"], is_last=False, **shared

@@ -22,6 +22,10 @@ TrackingUri = Annotated[
     str | None,
     typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow server; default: an SQLite database in --home."),
 ]
+TrackingServer = Annotated[
+    str | None,
+    typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow server, as pods reach it; default: not tracked."),
+]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")]
 DataFolder = Annotated[Path, typer.Option(help="Folder made by `lens data prepare`.")]
 PreparedData = Annotated[

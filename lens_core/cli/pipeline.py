@@ -1,5 +1,6 @@
 """`lens pipeline`: the whole pipeline, run here, compiled, or on a Kubeflow endpoint."""
 
+import shlex
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from lens_core.cli.options import (
     Config,
     Home,
     Overrides,
+    TrackingServer,
     TrackingUri,
     made_of_options,
     settings_of,
@@ -40,6 +42,7 @@ Experiment = Annotated[str, typer.Option(help="KFP's experiment; made if there i
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="Id or address that `submit` printed.")]
 ScheduleId = Annotated[str, typer.Argument(metavar="SCHEDULE", help="Id that `schedule` printed.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Stay until the end; exit code 1 if the run fails.")]
+Timeout = Annotated[str, typer.Option(help="Longest --wait, such as 90m, 12h, 7d; the run goes on after it.")]
 
 
 def _client(
@@ -71,13 +74,16 @@ def _launch(
     config: Config = "demo",
     cluster: Cluster = None,
     rayjobs: RayJobs = False,
-    tracking_uri: TrackingUri = None,
+    tracking_uri: TrackingServer = None,
     overrides: Overrides = None,
 ) -> "Launch":
     """What is compiled, or sent to an endpoint."""
     from lens_core.kube.settings import load_cluster
+    from lens_core.tracking import check_shared
     from lens_pipelines.launch import ANY_CLUSTER, Launch
 
+    if tracking_uri:
+        check_shared(tracking_uri)
     return Launch(
         settings_of(config, overrides),
         pipeline,
@@ -128,7 +134,7 @@ def compile_(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("compiled"),
     cluster: Cluster = None,
     rayjobs: RayJobs = False,
-    tracking_uri: TrackingUri = None,
+    tracking_uri: TrackingServer = None,
     overrides: Overrides = None,
 ) -> None:
     """Compile all pipelines to IR YAML, for upload to a Kubeflow endpoint.
@@ -144,18 +150,25 @@ def compile_(
 
 @app.command("submit")
 @made_of_options(connect=_client, prepare=_launch)
-def submit(connect: Connect, prepare: Prepare, experiment: Experiment = "lens-grpo", wait: Wait = False) -> None:
+def submit(
+    connect: Connect,
+    prepare: Prepare,
+    experiment: Experiment = "lens-grpo",
+    wait: Wait = False,
+    timeout: Timeout = "30d",
+) -> None:
     """Submit the pipeline to a Kubeflow endpoint and print the run's address.
 
     Example: lens pipeline submit --endpoint http://localhost:8888 --tracking-uri http://mlflow:5000
     """
     from lens_core.kfp.client import submission
+    from lens_core.kfp.runs import duration_s
 
-    client = connect()
+    client, longest_s = connect(), duration_s("--timeout", timeout)
     submitted = client.submit(submission(prepare()), experiment)
     if wait:
         remark(submitted.address)
-        _wait(client, submitted.id)
+        _wait(client, submitted.id, longest_s)
     else:
         remark(f"Follow it:  lens pipeline status {submitted.id} --wait")
         conclude({"run_id": submitted.id, "name": submitted.name, "address": submitted.address}, submitted.address)
@@ -163,14 +176,16 @@ def submit(connect: Connect, prepare: Prepare, experiment: Experiment = "lens-gr
 
 @app.command("status")
 @at_endpoint
-def status(run: RunId, connect: Connect, wait: Wait = False) -> None:
+def status(run: RunId, connect: Connect, wait: Wait = False, timeout: Timeout = "30d") -> None:
     """Say how far a submitted run is: its tasks with their states and times, and why it failed.
 
     Example: lens pipeline status 3f0c2a6e-58a1-4c1e-9a3c-6f2d6a6f4c11 --wait
     """
-    client, run_id = connect(), _run_id(run)
+    from lens_core.kfp.runs import duration_s
+
+    client, run_id, longest_s = connect(), _run_id(run), duration_s("--timeout", timeout)
     if wait:
-        _wait(client, run_id)
+        _wait(client, run_id, longest_s)
     else:
         found = client.run(run_id)
         conclude(found, lambda: _print_run(found))
@@ -284,10 +299,10 @@ def _run_id(text: str) -> str:
     return text.rstrip("/").rpartition("/")[2]
 
 
-def _wait(client: "Client", run_id: str) -> None:
+def _wait(client: "Client", run_id: str, timeout_s: float) -> None:
     try:
         with progress() as display:
-            ended = client.wait(run_id, display)
+            ended = client.wait(run_id, display, timeout_s=timeout_s)
     except KeyboardInterrupt:
         raise LeftRunningError(
             f"run {run_id} goes on without being waited for: lens pipeline status {run_id} --wait waits again, "
@@ -330,6 +345,6 @@ def _print_result(run: "LocalRun", tracking_uri: str) -> None:
     store = f"sqlite:///{relative(Path(tracking_uri.removeprefix('sqlite:///')))}"
     typer.echo(f"\nReport:  {relative(run.report)}")
     if tracking_uri.startswith("sqlite:///"):
-        typer.echo(f"MLflow:  {mlflow} ui --backend-store-uri {store}")
+        typer.echo(f"MLflow:  {shlex.join([str(mlflow), 'ui', '--backend-store-uri', store])}")
     else:
         typer.echo(f"MLflow:  {tracking_uri}")

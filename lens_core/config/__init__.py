@@ -6,6 +6,7 @@ from lens_core.config.experiments import DISTRIBUTIONS, StudyConfig, SweepConfig
 from lens_core.config.load import load_config, recipe_abouts, recipe_names
 from lens_core.config.method import Method
 from lens_core.config.names import checked_name
+from lens_core.config.overrides import changed_by, overridden, values_by_hand
 from lens_core.config.run import SHIPPED_BASE, About, ModelShape, RunConfig
 from lens_core.config.sections import Section, describe, differing, flattened, override_value, parse, set_value
 from lens_core.config.train import (
@@ -40,14 +41,17 @@ __all__ = [
     "SweepConfig",
     "TrainConfig",
     "VllmConfig",
+    "changed_by",
     "checked_name",
     "describe",
     "differing",
     "flattened",
     "load_config",
+    "overridden",
     "override_value",
     "parse",
     "recipe_abouts",
     "recipe_names",
     "set_value",
+    "values_by_hand",
 ]

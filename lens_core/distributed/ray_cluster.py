@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ PACKAGES = ("lens_core",)
 
 @contextmanager
 def ray_cluster(cpus: int | None = None) -> Iterator[None]:
-    """Connect to Ray for the block, and disconnect after it; a cluster started here ends with it.
+    """Connect to Ray for the block, and disconnect after it; a cluster started here ends with it, and has no dashboard.
 
     An address comes from RAY_ADDRESS (`ray://head:10001`, or `auto`), which the jobs API sets too; Ray itself reads the
     token of a cluster that asks for one (RAY_AUTH_MODE=token, RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH).
@@ -39,6 +40,14 @@ def ray_cluster(cpus: int | None = None) -> Iterator[None]:
     if ray.is_initialized():  # by the caller, who also ends it
         yield
         return
+    with kept(), _connected(cpus):  # Ray leaves its own handler of SIGTERM behind, also where it fails
+        yield
+
+
+@contextmanager
+def _connected(cpus: int | None) -> Iterator[None]:
+    import ray
+
     address = os.environ.get("RAY_ADDRESS")
     warnings.filterwarnings("ignore", message="Ray Client connection timed out")  # said by our own error
     where: dict[str, Any] = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
@@ -47,14 +56,20 @@ def ray_cluster(cpus: int | None = None) -> Iterator[None]:
     handled = [each for each in ENDING if callable(signal.getsignal(each))]
     try:
         with kept(handled):  # Ray puts a handler of its own in their place
-            ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
+            context = ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
+    except Exception as error:  # Ray's own kinds have no common base, and some of its failures are a bare Exception
         if address is None:
-            raise LensError(f"no Ray cluster on this machine: {first_line(error)}") from error
+            raise LensError(
+                f"no Ray cluster on this machine: {type(error).__name__}: {first_line(error)}; its logs are in "
+                "/tmp/ray/session_latest/logs; a full /tmp or /dev/shm keeps it from starting, and so does a proxy for "
+                "localhost; a training without --workers needs no Ray"
+            ) from error
         raise LensError(
             f"no Ray cluster at RAY_ADDRESS={address}: {first_line(error)}; check that it runs, and RAY_AUTH_TOKEN or "
             "RAY_AUTH_TOKEN_PATH where it asks for a token"
         ) from error
+    if context.dashboard_url:
+        print(f"Ray's dashboard: http://{context.dashboard_url}", file=sys.stderr)
     try:
         yield
     finally:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lens_core.errors import LensError
 from lens_core.kfp.connection import PASSING_WHILE_CREATING, Connection
 from lens_core.kfp.runs import ENDED, Run, Schedule, run_from, schedule_from
+from lens_core.kfp.versions import missing
 from lens_core.progress import Listener, Progress
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 EXPERIMENT = "lens-grpo"
 WAITING_PATIENCE_S = 300.0
 """So long a call is tried again while a run is waited for: a server that is replaced is away for a minute or two."""
+WAITING_S = 30 * 86400.0
+"""So long a run is waited for, unless a command says otherwise."""
 POLL_S = 5.0
 _PAGE = 100
 _EQUALS = 1
@@ -77,6 +80,7 @@ class Client:
         """Start a pipeline, once: after a dropped connection the run is looked for before it is sent again."""
         import kfp_server_api as kfp
 
+        self._check_version(wanted, is_scheduled=False)
         body = kfp.V2beta1Run(
             experiment_id=self._experiment(experiment),
             display_name=wanted.name,
@@ -98,9 +102,14 @@ class Client:
         """The run as it is now."""
         return run_from(self._run(run_id), self._to.address)
 
-    def wait(self, run_id: str, on_progress: Listener, poll_s: float = POLL_S) -> Run:
-        """The run when it has ended, however it did."""
+    def wait(self, run_id: str, on_progress: Listener, poll_s: float = POLL_S, timeout_s: float = WAITING_S) -> Run:
+        """The run when it has ended, however it did.
+
+        Raises:
+            LensError: also if it has not after `timeout_s`.
+        """
         self._to.patience_s = max(self._to.patience_s, WAITING_PATIENCE_S)
+        waits_until = time.monotonic() + timeout_s
         while True:
             try:
                 run = self.run(run_id)
@@ -112,6 +121,11 @@ class Client:
             on_progress(Progress("run", ended, max(1, len(run.tasks)), text))
             if run.has_ended:
                 return run
+            if time.monotonic() > waits_until:
+                raise LensError(
+                    f"run {run_id} is {run.state} after {timeout_s:g} s of waiting, and goes on: lens pipeline status "
+                    f"{run_id} --wait waits again, lens pipeline cancel {run_id} ends it"
+                )
             time.sleep(poll_s)
 
     def cancel(self, run_id: str) -> Run:
@@ -141,6 +155,7 @@ class Client:
         """Run a pipeline again and again: one run at a time, each anew, missed times left out."""
         import kfp_server_api as kfp
 
+        self._check_version(wanted, is_scheduled=True)
         body = kfp.V2beta1RecurringRun(
             experiment_id=self._experiment(experiment),
             display_name=wanted.name,
@@ -181,6 +196,12 @@ class Client:
         """The schedule; runs that it has started stay."""
         delete = self._schedules.recurring_run_service_delete_recurring_run
         self._to.call(f"schedule {schedule_id}", lambda: delete(schedule_id, **self._to.limits))
+
+    def _check_version(self, wanted: Submission, is_scheduled: bool) -> None:
+        version = self._to.version()
+        lacking = missing(version, wanted.spec, is_scheduled)
+        if lacking is not None:
+            raise LensError(f"the KFP endpoint {self._to.address} is {version}: {lacking}; upgrade Kubeflow Pipelines")
 
     def _run(self, run_id: str) -> Any:
         return self._to.call(f"run {run_id}", lambda: self._runs.run_service_get_run(run_id, **self._to.limits))

@@ -106,6 +106,22 @@ class Connection:
         except (HTTPError, OSError) as error:
             raise LensError(self._hidden(self._silence(error))) from error
 
+    def version(self) -> str:
+        """Of the server, as it says it; the generated client's model of this answer leaves the field out."""
+
+        def ask() -> Any:
+            return self.api.call_api(
+                "/apis/v2beta1/healthz",
+                "GET",
+                header_params={"Accept": "application/json"},
+                response_type="object",
+                auth_settings=["Bearer"],
+                _return_http_data_only=True,
+                **self.limits,
+            )
+
+        return str(self.call("its version", ask).get("tag_name", "unknown"))
+
     def _answer(self, request: Callable[[], T]) -> T:
         from kfp_server_api import ApiException
 

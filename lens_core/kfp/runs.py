@@ -114,12 +114,21 @@ def trigger(cron: str | None, every: str | None) -> V2beta1Trigger:
             raise LensError(f"--cron '{cron}' must have five fields, minute to weekday, such as '0 3 * * *'")
         return V2beta1Trigger(cron_schedule=V2beta1CronSchedule(cron=" ".join(["0"] * (len(fields) == 5) + fields)))
     if every is not None and cron is None:
-        found = re.fullmatch(r"([1-9]\d*)([smhd])", every)
-        if found is None:
-            raise LensError(f"--every '{every}' must be a number with s, m, h or d, such as 12h")
-        seconds = int(found[1]) * _SECONDS[found[2]]
+        seconds = duration_s("--every", every)
         return V2beta1Trigger(periodic_schedule=V2beta1PeriodicSchedule(interval_second=str(seconds)))
     raise LensError("a schedule needs one of --cron '0 3 * * *' and --every 12h")
+
+
+def duration_s(option: str, text: str) -> int:
+    """Seconds of an option's value such as 90m, 12h or 7d.
+
+    Raises:
+        LensError: naming the option, if it reads otherwise.
+    """
+    found = re.fullmatch(r"([1-9]\d*)([smhd])", text)
+    if found is None:
+        raise LensError(f"{option} '{text}' must be a number with s, m, h or d, such as 12h")
+    return int(found[1]) * _SECONDS[found[2]]
 
 
 def _is_task(node: Any) -> bool:

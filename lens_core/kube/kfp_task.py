@@ -17,6 +17,28 @@ def trainer_node(cluster: ClusterConfig) -> NodeConfig:
     return cluster.head if cluster.workers is None else cluster.workers
 
 
+def evaluation_node(cluster: ClusterConfig) -> NodeConfig:
+    """The pod of an evaluation: as the settings say, else one GPU of a pod that trains, with its part of the rest.
+
+    One GPU holds a policy of a few billion parameters; a larger one needs the setting.
+    """
+    if cluster.evaluation is not None:
+        return cluster.evaluation
+    node = trainer_node(cluster)
+    if node.gpus <= 1:
+        return node
+    parts = {name: _part(getattr(node, name), node.gpus) for name in ("memory", "shared_memory", "scratch")}
+    return node.model_copy(update={"gpus": 1, "cpus": _part(node.cpus, node.gpus, is_cpus=True), **parts})
+
+
+def _part(amount: str, of: int, is_cpus: bool = False) -> str:
+    """An `of`-th of an amount, in whole thousandths of a CPU, or MiB."""
+    from kubernetes.utils.quantity import parse_quantity
+
+    total = parse_quantity(amount)
+    return f"{int(total * 1000 / of)}m" if is_cpus else f"{int(total / of / 2**20)}Mi"
+
+
 def with_task(cluster: ClusterConfig, task: Mapping[str, Any]) -> ClusterConfig:
     """`cluster` as the step's settings change it.
 

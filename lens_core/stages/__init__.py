@@ -6,6 +6,7 @@ a folder without it is an interrupted stage. Everything that passes between stag
 
 from lens_core.evaluation.files import PASSK_FILE, ROLLOUTS_FILE, VIEWER_FILE
 from lens_core.stages.comparison import compare, compare_evaluations
+from lens_core.stages.configuration import configure
 from lens_core.stages.evaluation import evaluate, evaluation_metrics, made_by, pass_rates, passk_metrics, view
 from lens_core.stages.folder import (
     BASE,
@@ -39,6 +40,7 @@ __all__ = [
     "claim",
     "compare",
     "compare_evaluations",
+    "configure",
     "evaluate",
     "evaluation_metrics",
     "is_main_process",

@@ -66,6 +66,20 @@ def check_reachable(uri: str) -> None:
         ) from error
 
 
+def check_shared(uri: str) -> None:
+    """For what runs in several pods: each would write a file of its own, and lose it with its disk.
+
+    Raises:
+        LensError: if `uri` is a database or a folder on this machine's disk.
+    """
+    scheme, separator, _ = uri.partition(":")
+    if not separator or scheme in ("sqlite", "file"):
+        raise LensError(
+            f"the tracking URI {uri} is a file, and each step on a cluster has a disk of its own: name an MLflow "
+            "server, --tracking-uri http://mlflow:5000, or track nothing, --tracking-uri ''"
+        )
+
+
 def open_store(uri: str) -> MlflowClient:
     """A client of the store at `uri`, which is made where it is an SQLite database that is not there.
 
@@ -97,9 +111,21 @@ def describe_store(uri: str) -> str:
 
 
 def find_experiment(client: MlflowClient) -> str | None:
-    """Id of the project's experiment; None where nothing has been tracked yet."""
+    """Id of the project's experiment; None where nothing has been tracked yet.
+
+    Raises:
+        LensError: if it was deleted; MLflow keeps its name, and takes no run in it.
+    """
     found = client.get_experiment_by_name(EXPERIMENT)
-    return None if found is None else str(found.experiment_id)
+    if found is None:
+        return None
+    if found.lifecycle_stage == "deleted":
+        raise LensError(
+            f"the experiment {EXPERIMENT} was deleted from MLflow: `mlflow experiments restore --experiment-id "
+            f"{found.experiment_id}`, with MLFLOW_TRACKING_URI set to this store, brings it back; `mlflow gc` removes "
+            "it for good"
+        )
+    return str(found.experiment_id)
 
 
 def experiment_in(client: MlflowClient) -> str:

@@ -73,6 +73,7 @@ class KfpServer:
     Attributes:
         token, cookie: what requests must carry; None: anything goes.
         is_multi_user: whether experiments want a namespace.
+        version: of its release, as its image was built with.
         next_states: what each look at a run finds before it is answered: a function that changes the run.
         requests: method and path of each.
         headers: of the last request.
@@ -81,6 +82,7 @@ class KfpServer:
     token: str | None = None
     cookie: str | None = None
     is_multi_user: bool = False
+    version: str = "2.17.0"
     experiments: dict[str, Any] = field(default_factory=dict)
     runs: dict[str, Any] = field(default_factory=dict)
     schedules: dict[str, Any] = field(default_factory=dict)
@@ -181,7 +183,8 @@ class _Handler(BaseHTTPRequestHandler):
             error(status, code, message)(self)
 
     def _get_healthz(self, *_: Any) -> Any:
-        return kfp.V2beta1GetHealthzResponse(multi_user=self.server.kfp.is_multi_user)
+        state = self.server.kfp  # written by the API server itself, with more than the API's own model has
+        return {"commit_sha": "c0ffee", "tag_name": state.version, "multi_user": state.is_multi_user}
 
     def _get_experiments(self, identifier: str, _verb: str, query: dict[str, str], _body: bytes) -> Any:
         state = self.server.kfp

@@ -1,5 +1,6 @@
 """What `k8s/` renders to, and what may be asked of it."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ _TEMPLATES = {
 
 @cache
 def rendered(folder: str) -> tuple[Manifest, ...]:
-    """All objects that kustomize makes of a folder of `k8s/`."""
+    """All objects that kustomize makes of a folder of `k8s/`, or of another one, by its whole path."""
     text = subprocess.run([KUBECTL, "kustomize", ROOT / "k8s" / folder], check=True, capture_output=True).stdout
     return tuple(yaml.safe_load_all(text))
 
@@ -49,6 +50,23 @@ def pod_templates(manifest: Manifest) -> Iterator[Manifest]:
         yield from (group["template"] for group in cluster.get("workerGroupSpecs", []))
         if "submitterPodTemplate" in spec:
             yield spec["submitterPodTemplate"]
+
+
+def allowed_hosts(folder: str, namespace: str) -> list[str]:
+    """Of MLflow's pod in `namespace`, with its variables filled in as the kubelet does."""
+    (container,) = of_kind(folder, "Deployment")["mlflow"]["spec"]["template"]["spec"]["containers"]
+    settings = of_kind(folder, "ConfigMap")
+    values: dict[str, str] = {}
+    for variable in container["env"]:
+        source = variable.get("valueFrom", {})
+        if source.get("fieldRef") == {"fieldPath": "metadata.namespace"}:
+            value = namespace
+        elif "configMapKeyRef" in source:
+            value = settings[source["configMapKeyRef"]["name"]]["data"][source["configMapKeyRef"]["key"]]
+        else:
+            value = variable.get("value", "")
+        values[variable["name"]] = re.sub(r"\$\((\w+)\)", lambda found: values[found[1]], value)
+    return values["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
 
 
 def containers(pod: Manifest) -> list[Manifest]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from lens_core.kfp.client import Client, Submission, submission
 from lens_core.kfp.connection import Access, Connection
 from lens_core.kfp.logs import task_logs
 from lens_core.kfp.runs import trigger
+from lens_core.kfp.versions import missing
 from lens_core.kube.api import Api
 from lens_core.kube.settings import load_cluster
 from lens_core.progress import Progress, ignore
@@ -440,6 +442,73 @@ def test_cancel_leaves_a_run_that_has_ended(server: KfpServer, lens: Callable[..
     assert lens("cancel", "r1") == (0, "demo-1234 is SUCCEEDED\n", "")
 
 
+# --- what an endpoint can do ---
+
+
+@pytest.mark.parametrize(
+    ("version", "rayjobs", "message"),
+    [
+        ("2.5.0", False, "is 2.5.0: steps that do not run as root (security contexts) need KFP 2.16 or newer"),
+        ("2.15.2", False, "need KFP 2.16 or newer; upgrade Kubeflow Pipelines"),
+        ("2.15.2", True, "need KFP 2.16 or newer"),
+        ("2.16.0", True, None),
+        ("2.17.0-rc.1", False, None),
+        ("unknown", False, None),  # an image that was built by hand
+        ("master", False, None),
+    ],
+)
+def test_endpoint_that_is_too_old_is_told_on_one_line(
+    server: KfpServer, version: str, rayjobs: bool, message: str | None
+) -> None:
+    server.version = version
+    cluster = load_cluster(Path("tests/unit/pipelines/cluster.yaml"))
+    wanted = submission(Launch(load_config("demo"), cluster=cluster, rayjobs=rayjobs))
+    if message is None:
+        client(server).submit(wanted)
+    else:
+        with pytest.raises(LensError, match=re.escape(message)) as caught:
+            client(server).submit(wanted)
+        assert "\n" not in str(caught.value)
+    assert len(server.runs) == (message is None)
+
+
+def test_what_a_version_lacks_is_read_from_the_pipeline() -> None:
+    rayjob = {"pipeline_spec": {"components": {"comp-train": {"taskConfigPassthroughs": []}}}}
+    plain = {"components": {"comp-train": {}}}
+    assert missing("2.14.4", rayjob, False) == "trainings as RayJobs (TaskConfig) need KFP 2.15 or newer"
+    assert missing("2.15.0", rayjob, True) is None
+    assert missing("2.13.9", plain, True) == "schedules need KFP 2.14 or newer"
+    assert missing("2.0.0", plain, False) is None
+
+
+def test_schedule_asks_the_version_too(server: KfpServer, demo: Submission) -> None:
+    server.version = "2.13.0"
+    with pytest.raises(LensError, match=r"is 2\.13\.0: steps that do not run as root"):
+        client(server).schedule(demo, trigger(None, "12h"))
+    assert server.schedules == {}
+
+
+@pytest.mark.parametrize("uri", ["sqlite:////data/mlflow.db", "file:///data/mlruns", "mlruns"])
+@pytest.mark.parametrize("command", ["submit", "schedule", "compile"])
+def test_store_on_a_disk_is_refused_for_steps_in_pods(
+    server: KfpServer, lens: Callable[..., Any], command: str, uri: str, tmp_path: Path
+) -> None:
+    extra = {"submit": (), "schedule": ("--every", "7d"), "compile": ("-o", str(tmp_path / "compiled"))}[command]
+    code, _, said = lens(command, *extra, "--tracking-uri", uri)
+    assert code == 2
+    assert said.startswith(f"lens: the tracking URI {uri} is a file, and each step on a cluster has a disk of its own")
+    assert (server.runs, server.schedules, list(tmp_path.iterdir())) == ({}, {}, [])
+
+
+def test_wait_has_a_deadline_and_leaves_the_run(server: KfpServer, lens: Callable[..., Any]) -> None:
+    run = server.put_run()
+    with pytest.raises(LensError, match=rf"run {run} is RUNNING after 0\.05 s of waiting, and goes on"):
+        client(server).wait(run, ignore, poll_s=0.01, timeout_s=0.05)
+    assert server.runs[run].state == "RUNNING"
+    code, _, said = lens("status", run, "--wait", "--timeout", "soon")
+    assert (code, said) == (2, "lens: --timeout 'soon' must be a number with s, m, h or d, such as 12h\n")
+
+
 # --- schedules ---
 
 
@@ -455,9 +524,11 @@ def test_schedule_starts_each_run_anew_and_one_at_a_time(server: KfpServer, lens
     assert {"enableCache": True} in reused
     assert caching(pipeline_in(schedule)) == [{}] * len(reused)
     tasks = pipeline_in(schedule)["root"]["dag"]["tasks"]
-    inputs = [task["inputs"]["parameters"] for task in tasks.values()]
-    names = [each.get("run", each.get("pipelinechannel--run")) for each in inputs]
-    assert names == [{"runtimeValue": {"constant": "{{$.pipeline_job_resource_name}}"}}] * len(tasks)
+    takes_the_name = {name for name, task in tasks.items() if "pipeline_job_resource_name" in str(task)}
+    assert takes_the_name == {"configure"}, "which hands it on to all others"
+    name = {"runtimeValue": {"constant": "{{$.pipeline_job_resource_name}}"}}
+    assert tasks["configure"]["inputs"]["parameters"]["run"] == name
+    assert "'componentInputParameter': 'run'" not in str(tasks)
 
 
 def caching(pipeline: Any) -> list[Any]:

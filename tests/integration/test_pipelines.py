@@ -10,13 +10,15 @@ from kfp import dsl, local
 from mlflow import MlflowClient
 from typer.testing import CliRunner
 
+from lens_components.configure.component import configure
 from lens_components.image import IMAGE
 from lens_components.register.component import register
 from lens_core import stages
 from lens_core.cli.main import app
-from lens_core.config import load_config
+from lens_core.config import load_config, values_by_hand
 from lens_core.errors import LensError
 from lens_core.kfp.launch import LocalRun
+from lens_core.tracking import EXPERIMENT
 from tests.helpers.fakes import save_tiny_policy
 from tests.helpers.pipelines import run, tracked
 from tests.helpers.results import evaluation_in, policy_in
@@ -50,6 +52,25 @@ def test_pipeline_with_a_sweep_needs_one_in_the_configuration(tmp_path: Path) ->
     with pytest.raises(LensError, match="demo has no `sweep` section"):
         run("sweep", load_config("demo"), tmp_path)
     assert not (tmp_path / "home").exists()
+
+
+def test_first_step_of_a_changed_run_tells_the_others_and_mlflow(tmp_path: Path) -> None:
+    """By KFP's own executor, as in a pod."""
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "kfp"))
+    uri, config = f"sqlite:///{tmp_path}/mlflow.db", load_config("demo")
+    given = {"config": config.model_dump_json(), "run": "demo-1", "tracking_uri": uri}
+    kept = configure(overrides=values_by_hand(config), **given)
+    assert (kept.outputs["config"], kept.outputs["run"]) == (given["config"], "demo-1")
+    assert not (tmp_path / "mlflow.db").exists()
+    changed = configure(overrides=["train.steps=60", "methods.lens.alpha=0.5"], **given)
+    settled = type(config).model_validate_json(changed.outputs["config"])
+    assert (settled.train.steps, settled.methods["lens"].parameters) == (60, {"alpha": 0.5})
+    client = MlflowClient(tracking_uri=uri)
+    (parent,) = client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id])
+    assert parent.info.run_name == changed.outputs["run"] == f"demo-1-{settled.digest()[:8]}"
+    assert parent.data.tags["lens.overrides"] == "train.steps=60 methods.lens.alpha=0.5"
+    with pytest.raises(RuntimeError):
+        configure(overrides=["train.stepz=1"], **given)
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)

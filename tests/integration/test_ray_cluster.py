@@ -1,5 +1,6 @@
 """A Ray cluster that runs already, with token authentication: reached as a client, and from a job within it."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -47,8 +48,10 @@ def test_client_trains_on_a_cluster_with_tokens(
     head: Head, base: Path, data: Path, alone: Path, tmp_path: Path
 ) -> None:
     environment = {**head.environment, "RAY_ADDRESS": head.client}
-    subprocess.run(training(base, data, tmp_path / "policy"), env=environment, check=True, timeout=_PATIENCE_S)
+    command = training(base, data, tmp_path / "policy")
+    done = subprocess.run(command, env=environment, check=True, timeout=_PATIENCE_S, capture_output=True, text=True)
     assert_same_training(tmp_path / "policy", alone, 1e-4)
+    assert re.search(r"^Ray's dashboard: http://[\d.]+:\d+$", done.stderr, re.MULTILINE)
 
 
 @pytest.mark.long

@@ -14,6 +14,7 @@ from lens_core.errors import LensError, StoppedError
 from lens_core.tracking import (
     EXPERIMENT,
     Tracking,
+    describe_store,
     end_parent,
     list_runs,
     new_run,
@@ -160,3 +161,18 @@ def test_server_that_does_not_answer_is_named_at_once() -> None:
         stage_run(Tracking("http://127.0.0.1:9", "x"), "train"),
     ):
         pass
+
+
+def test_deleted_experiment_is_named_with_the_command_that_brings_it_back(tmp_path: Path) -> None:
+    """MLflow keeps a deleted experiment's name, and says of a new run only that the experiment must be active."""
+    tracking = Tracking(f"sqlite:///{tmp_path}/mlflow.db", "r")
+    experiment = parent_run(tracking).experiment_id
+    client = MlflowClient(tracking_uri=tracking.uri)
+    client.delete_experiment(experiment)
+    for ask in (lambda: parent_run(tracking), lambda: describe_store(tracking.uri)):
+        with pytest.raises(
+            LensError, match=f"lens-grpo was deleted .*mlflow experiments restore --experiment-id {experiment}`"
+        ):
+            ask()
+    client.restore_experiment(experiment)
+    assert parent_run(tracking).experiment_id == experiment

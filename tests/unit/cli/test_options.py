@@ -1,11 +1,13 @@
 """Options that several commands share: in each one's signature, and made into a value once it is wanted."""
 
-from collections.abc import Callable
-from typing import Annotated
+import re
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
 
 import typer
 from typer.testing import CliRunner
 
+from lens_core.cli.main import app as lens
 from lens_core.cli.options import made_of_options
 
 MADE: list[str] = []
@@ -51,3 +53,23 @@ def test_options_are_checked_and_shown_like_the_commands_own() -> None:
     for part in ("--color", "Paint.", "DOOR_COLOR", "--handles", "--storeys"):
         assert part in shown
     assert "--door" not in shown
+
+
+def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Every command of `lens`, with its whole name."""
+    if path:
+        yield " ".join(path), group
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, (*path, name))
+
+
+def test_help_speaks_only_of_options_that_the_command_has() -> None:
+    """`lens pipeline submit` has no --home, and no SQLite database there."""
+    spoken_of = 0
+    for name, command in commands(typer.main.get_command(lens)):
+        has = {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
+        for each in command.params:
+            mentioned = set(re.findall(r"--[a-z][\w-]+", getattr(each, "help", None) or ""))
+            assert mentioned <= has, f"lens {name}: {each.name}"
+            spoken_of += len(mentioned)
+    assert spoken_of > 5

@@ -25,6 +25,7 @@ from tests.helpers.manifests import (
     RENDERED,
     ROOT,
     Manifest,
+    allowed_hosts,
     containers,
     of_kind,
     pod_templates,
@@ -183,8 +184,7 @@ def test_launched_job_is_within_quota_and_queue(folder: str, resource: str) -> N
 def test_mlflow_answers_to_every_name_that_it_is_called_by(folder: str) -> None:
     from mlflow.server.security_utils import is_allowed_host_header
 
-    (settings,) = of_kind(folder, "ConfigMap").values()
-    allowed = settings["data"]["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
+    allowed = allowed_hosts(folder, "lens")
     used = yaml.safe_load((ROOT / "k8s" / folder / "cluster.yaml").read_text("utf-8"))["env"]["MLFLOW_TRACKING_URI"]
     service = of_kind(folder, "Service")["mlflow"]
     port = service["spec"]["ports"][0]["port"]

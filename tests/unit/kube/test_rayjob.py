@@ -143,8 +143,8 @@ FIELDS: dict[str, tuple[Any, Callable[[dict[str, Any]], bool]]] = {
     **{f"head.{name}": (value, lambda body, of=of: of(head(body))) for name, (value, of) in NODE.items()},
     **{f"workers.{name}": (value, lambda body, of=of: of(worker(body))) for name, (value, of) in NODE.items()},
 }
-ELSEWHERE = {"namespace", "queue_s", "submission"}
-"""The command line's, the launcher's own, and one that has its own test below."""
+ELSEWHERE = {"namespace", "queue_s", "submission", "evaluation", "parallel"}
+"""The command line's, the launcher's own, one that has its own test below, and two of pipelines alone."""
 
 
 def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

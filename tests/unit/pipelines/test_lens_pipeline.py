@@ -1,6 +1,7 @@
 """The compiled pipelines' edges; that they compile says nothing about what flows where."""
 
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,51 @@ def test_unknown_pipeline_is_named_with_those_that_there_are() -> None:
     ):
         with pytest.raises(LensError, match="no pipeline 'lense': choose from lens, sweep, evaluate"):
             call()
+
+
+@pytest.mark.parametrize("name", ["lens", "sweep", "evaluate", "lens-rayjobs", "sweep-rayjobs"])
+def test_every_step_takes_the_configuration_that_the_first_one_settles(
+    name: str, compiled: dict[str, Compiled]
+) -> None:
+    """Followed through loops and nested pipelines to where a value comes from."""
+    spec = compiled[name].spec
+    for source in ("config", "run", "overrides", "tracking_uri"):
+        first = compiled[name].tasks["configure"]["inputs"]["parameters"][source]
+        assert first == {"componentInputParameter": source}
+    looked_at = 0
+    for path, task in steps(spec, spec["root"]["dag"], ()):
+        inputs = task["inputs"].get("parameters", {})
+        if task["componentRef"]["name"] == "comp-configure":
+            continue
+        for parameter in {"config", "run"} & inputs.keys():
+            producer = origin(inputs[parameter], path)
+            assert producer in ("configure", "sweep", "sweep-as-rayjob"), (task["taskInfo"], parameter)
+            looked_at += 1
+    assert looked_at >= 6
+
+
+def steps(spec: dict[str, Any], dag: dict[str, Any], path: tuple[dict[str, Any], ...]) -> Iterator[Any]:
+    """Each step with the tasks that it is nested in, outermost first."""
+    for task in dag["tasks"].values():
+        component = spec["components"][task["componentRef"]["name"]]
+        if "dag" in component:
+            yield from steps(spec, component["dag"], (*path, task))
+        else:
+            yield path, task
+
+
+def origin(source: dict[str, Any], path: tuple[dict[str, Any], ...]) -> str:
+    """The task whose output a parameter is."""
+    if "taskOutputParameter" in source:
+        return str(source["taskOutputParameter"]["producerTask"])
+    outer = path[-1]["inputs"]["parameters"][source["componentInputParameter"]]
+    return origin(outer, path[:-1])
+
+
+def test_run_can_be_read_and_changed_where_it_was_started() -> None:
+    overrides = arguments(Launch(load_config("demo", ["train.learning_rate=2.0e-5"])))["overrides"]
+    assert "train.learning_rate=2e-05" in overrides
+    assert "methods.lens.alpha=0.25" in overrides
 
 
 def test_image_carries_the_package_and_nothing_is_installed_at_run_time() -> None:

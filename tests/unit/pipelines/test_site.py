@@ -6,16 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kubernetes.utils.quantity import parse_quantity
 
 from lens_core.errors import LensError
-from lens_core.kube.settings import ClusterConfig
+from lens_core.kube.settings import ClusterConfig, load_cluster
 from lens_pipelines.catalogue import build_pipeline
 from lens_pipelines.site import Needs, Site, with_needs
+from tests.helpers.argo import Attempt, next_attempt
+from tests.helpers.manifests import ROOT
 from tests.unit.pipelines.conftest import Compiled
 
 IRS = ("lens", "sweep", "evaluate", "lens-rayjobs")
-HEAVY = {"train", "train-as-rayjob", "sweep", "evaluate", "evaluate-2"}
-"""Steps that sample or train."""
+LIGHT = {"configure", "prepare-data", "compare", "register"}
+"""Steps that load no model."""
+TRAINING = {"train", "train-as-rayjob", "sweep", "sweep-as-rayjob"}
 
 
 @pytest.mark.parametrize("name", IRS)
@@ -26,9 +30,38 @@ def test_data_is_cached_and_training_is_not(name: str, compiled: dict[str, Compi
 
 
 @pytest.mark.parametrize("name", IRS)
-def test_every_step_is_tried_again_after_a_while(name: str, compiled: dict[str, Compiled]) -> None:
+@pytest.mark.parametrize("minutes", [1, 11, 61, 26 * 60, 14 * 24 * 60])
+def test_step_that_fails_after_minutes_is_tried_twice_again_and_never_killed(
+    name: str, minutes: int, compiled: dict[str, Compiled]
+) -> None:
+    month_s = 30 * 24 * 3600.0
     for task in compiled[name].tasks.values():
-        assert (task["retryPolicy"]["maxRetryCount"], task["retryPolicy"]["backoffDuration"]) == (2, "30s")
+        policy = task["retryPolicy"]
+        second = next_attempt(policy, 0, minutes * 60.0)
+        assert second is not None
+        third = next_attempt(policy, 1, second.starts_s + minutes * 60.0)
+        assert third is not None
+        assert second.starts_s == minutes * 60 + 30
+        assert third.starts_s == 2 * minutes * 60 + 30 + 60
+        for attempt in (second, third):  # room for a training that takes a month
+            assert attempt.ends_by_s is None or attempt.ends_by_s - attempt.starts_s > month_s
+        assert next_attempt(policy, 2, third.starts_s + 1) is None
+
+
+def test_argo_ends_a_retried_pod_once_the_first_ones_time_is_up() -> None:
+    """What `backoff_max_duration=600s`, meant as the longest wait, did."""
+    policy = {"maxRetryCount": 2, "backoffDuration": "30s", "backoffFactor": 2.0, "backoffMaxDuration": "600s"}
+    assert next_attempt(policy, 0, 60) == Attempt(90, 600)  # killed at minute 10
+    assert next_attempt(policy, 0, 660) is None
+    assert next_attempt(policy | {"backoffMaxDuration": "3600s"}, 0, 660, "Error") is None
+    assert next_attempt({k: v for k, v in policy.items() if k != "backoffMaxDuration"}, 0, 1) is None
+
+
+@pytest.mark.parametrize("name", IRS)
+def test_compiled_retries_cannot_say_that_a_deleted_pod_is_replaced(name: str, compiled: dict[str, Compiled]) -> None:
+    """Once KFP can, docs/cluster.md need no longer say that a drained node ends a run."""
+    said = {key for task in compiled[name].tasks.values() for key in task["retryPolicy"]}
+    assert said == {"maxRetryCount", "backoffDuration", "backoffFactor", "backoffMaxDuration"}
 
 
 @pytest.mark.parametrize("name", IRS)
@@ -36,22 +69,79 @@ def test_steps_that_sample_or_train_take_their_needs_from_parameters(name: str, 
     of = compiled[name]
     for step, task in of.tasks.items():
         resources = of.container(step)["resources"]
-        if step not in HEAVY:
+        if step in LIGHT:
             wanted = {"resourceCpuRequest": "1", "resourceMemoryRequest": "4Gi", "resourceMemoryLimit": "8Gi"}
             assert wanted.items() <= resources.items()
             assert "accelerator" not in resources
             continue
-        handed = {name: f"{{{{$.inputs.parameters['pipelinechannel--{name}']}}}}" for name in vars(Needs.of(SMALL))}
-        assert resources["accelerator"] == {"resourceCount": handed["gpus"], "resourceType": handed["gpu_type"]}
+        prefix = "" if step in TRAINING else "evaluation_"
+        needs = {each: f"{prefix}{each}" for each in ("cpus", "memory", "gpus", "node_selector", "tolerations")}
+        needs["gpu_type"] = "gpu_type"
+        handed = {each: f"{{{{$.inputs.parameters['pipelinechannel--{needs[each]}']}}}}" for each in needs}
         assert resources["resourceCpuLimit"] == resources["resourceCpuRequest"] == handed["cpus"]
         assert resources["resourceMemoryLimit"] == resources["resourceMemoryRequest"] == handed["memory"]
         placed = of.platform[f"exec-{step}"]
-        assert "node_selector" in placed["nodeSelector"]["nodeSelectorJson"]["componentInputParameter"]
-        assert "tolerations" in placed["tolerations"][0]["tolerationJson"]["componentInputParameter"]
+        selector = placed["nodeSelector"]["nodeSelectorJson"]["componentInputParameter"]
+        assert selector.removeprefix("pipelinechannel--") == needs["node_selector"]
+        toleration = placed["tolerations"][0]["tolerationJson"]["componentInputParameter"]
+        assert toleration.removeprefix("pipelinechannel--") == needs["tolerations"]
+        amounts = ["cpus", "memory"]
+        if step == "base-policy":  # loads a model, and computes nothing
+            assert "accelerator" not in resources
+        else:
+            assert resources["accelerator"] == {"resourceCount": handed["gpus"], "resourceType": handed["gpu_type"]}
+            amounts += ["gpus", "gpu_type"]
         # KFP's server looks for them among the inputs of the step.
-        assert {f"pipelinechannel--{each}" for each in ("cpus", "memory", "gpus", "gpu_type")} <= set(
-            task["inputs"]["parameters"]
-        )
+        assert {f"pipelinechannel--{needs[each]}" for each in amounts} <= set(task["inputs"]["parameters"])
+
+
+def gib(amount: str) -> float:
+    return float(parse_quantity(amount)) / 2**30
+
+
+@pytest.mark.parametrize(
+    ("settings", "cpus", "memory_gib", "gpus"),
+    [
+        ({}, 2, 8, 0),
+        ({"head": {"cpus": "8", "memory": "40Gi", "gpus": 1}}, 8, 40, 1),
+        # 104 CPUs and 960 GiB for 8 GPUs.
+        ({"workers": {"replicas": 8, "gpus": 8, "cpus": "104", "memory": "960Gi"}}, 13, 120, 1),
+        ({"workers": {"gpus": 8, "cpus": "100", "memory": "1T"}}, 12.5, 1e12 / 8 / 2**30, 1),
+        ({"workers": {"gpus": 8}, "evaluation": {"gpus": 2, "cpus": "24", "memory": "200Gi"}}, 24, 200, 2),
+    ],
+)
+def test_evaluation_asks_for_what_it_is(settings: dict[str, Any], cpus: float, memory_gib: float, gpus: int) -> None:
+    """One GPU holds a policy of 3 B; whole nodes of eight are for trainings."""
+    needs = Needs.of(ClusterConfig.model_validate({"image": "lens:1", **settings})).of_evaluations
+    assert parse_quantity(needs.cpus) == pytest.approx(cpus)
+    assert gib(needs.memory) == pytest.approx(memory_gib, rel=1e-4)
+    assert needs.gpus == str(gpus)
+
+
+def test_base_policy_of_8b_fits_where_an_evaluation_of_it_does() -> None:
+    """8.03e9 parameters are 16 GB in bfloat16, and 32 GB in float32, as they are loaded on a CPU at worst."""
+    for overlay in ("gpu", "production"):
+        needs = Needs.of(load_cluster(ROOT / f"k8s/overlays/{overlay}/cluster.yaml")).of_evaluations
+        assert gib(needs.memory) * 2**30 > 4 * 8.03e9
+
+
+@pytest.mark.parametrize("name", IRS)
+def test_whatever_takes_a_gpu_or_a_models_memory_goes_through_the_queue(
+    name: str, compiled: dict[str, Compiled]
+) -> None:
+    of = compiled[name]
+    for step in of.tasks:
+        labels = of.platform[f"exec-{step}"].get("podMetadata", {}).get("labels", {})
+        waits = step not in LIGHT and not step.endswith("-as-rayjob")  # a step that only waits; its RayJob queues
+        assert labels == ({"kueue.x-k8s.io/queue-name": "gpus"} if waits else {}), step
+
+
+@pytest.mark.parametrize("name", ["lens", "sweep", "lens-rayjobs", "sweep-rayjobs"])
+def test_loop_has_a_limit(name: str, compiled: dict[str, Compiled]) -> None:
+    components = compiled[name].spec["components"]
+    dags = [compiled[name].spec["root"]["dag"], *(each["dag"] for each in components.values() if "dag" in each)]
+    loops = [task for dag in dags for task in dag["tasks"].values() if "parameterIterator" in task]
+    assert [loop["iteratorPolicy"]["parallelismLimit"] for loop in loops] == [3]
 
 
 @pytest.mark.parametrize("name", IRS)
@@ -107,6 +197,11 @@ def test_needs_are_those_of_the_pods_that_train(cluster: ClusterConfig) -> None:
         "gpu_type": "nvidia.com/gpu",
         "node_selector": {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3", "zone": "a"},
         "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        "evaluation_cpus": "3000m",
+        "evaluation_memory": f"{110 * 1024 // 4}Mi",
+        "evaluation_gpus": "1",
+        "evaluation_node_selector": {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3", "zone": "a"},
+        "evaluation_tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
     }
 
 
@@ -162,7 +257,7 @@ SMALL = ClusterConfig(image="lens:1")
 @pytest.mark.parametrize("name", ["lens", "sweep", "evaluate"])
 def test_each_need_is_a_parameter_with_its_type_and_its_words(name: str, compiled: dict[str, Compiled]) -> None:
     found = compiled[name].spec["root"]["inputDefinitions"]["parameters"]
-    for need in ("cpus", "memory", "gpus", "gpu_type"):
+    for need in ("cpus", "memory", "gpus", "gpu_type", "evaluation_cpus", "evaluation_memory", "evaluation_gpus"):
         assert found[need]["parameterType"] == "STRING"
     assert (found["node_selector"]["parameterType"], found["tolerations"]["parameterType"]) == ("STRUCT", "LIST")
     assert found["memory"]["description"] == "of each of them, such as 16Gi."
@@ -174,8 +269,8 @@ def test_pipelines_function_is_handed_its_needs_in_one() -> None:
     def of_two(first: str, needs: Needs, last: str = "z") -> tuple[str, Needs, str]:
         return first, needs, last
 
-    values = ("1", "2Gi", "0", "gpu", {}, [])
+    values = ("1", "2Gi", "0", "gpu", {}, [], "1", "1Gi", "0", {}, [])
     assert with_needs(of_two)("a", *values) == ("a", Needs(*values), "z")
     assert with_needs(of_two)("a", *values, "b") == ("a", Needs(*values), "b")
-    with pytest.raises(TypeError, match="missing a required argument: 'tolerations'"):
+    with pytest.raises(TypeError, match="missing a required argument: 'evaluation_tolerations'"):
         with_needs(of_two)("a", *values[:-1])
