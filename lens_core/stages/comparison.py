@@ -88,7 +88,8 @@ def compare(
             for each in (run, parent):
                 for name in (REPORT_FILE, COMPARISON_FILE):
                     each.artifact(output / name)
-                each.artifact(output / "plots", "plots")
+                if (output / "plots").is_dir():  # of what could be graded
+                    each.artifact(output / "plots", "plots")
             for report in reports:
                 parent.metrics(passk_metrics(report.overall, f"{report.model}/"))
     if tracking is not None:

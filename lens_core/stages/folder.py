@@ -44,7 +44,7 @@ def read_training(folder: Path) -> dict[str, Any]:
     Raises:
         LensError: if it is missing or damaged.
     """
-    return read_json(folder / TRAINING_FILE, "method", "steps", "seconds")
+    return read_json(folder / TRAINING_FILE, "method", "seconds")
 
 
 def claim(config: RunConfig, output: Path, may_change: Collection[str] = ()) -> None:

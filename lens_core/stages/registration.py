@@ -17,12 +17,12 @@ from lens_core.evaluation.by_problem import Counts, Gate, gate
 from lens_core.evaluation.files import ROLLOUTS_FILE
 from lens_core.evaluation.passk import FEWEST_PROBLEMS
 from lens_core.evaluation.records import PassKReport, read_report, read_results
-from lens_core.files import write_json, write_text
+from lens_core.files import read_json, write_json, write_text
 from lens_core.folders import REGISTRATION, claimed
 from lens_core.progress import Listener, Progress, ignore
 from lens_core.report.model_card import model_card
 from lens_core.stages.evaluation import made_by, passk_metrics
-from lens_core.stages.folder import read_training
+from lens_core.stages.folder import TRAINING_FILE
 from lens_core.stages.tracked import CONFIG_TAG, tracked
 from lens_core.tracking import (
     MODEL_CARD_FILE,
@@ -119,7 +119,7 @@ def register_best(
     if tracking is None:
         raise LensError(f"{name} cannot be registered without MLflow: give --tracking-uri, or no name to register")
     on_progress(Progress("register", 0, 1, ""))
-    trained = {read_training(policy)["method"]: policy for policy in policies}
+    trained = {read_json(policy / TRAINING_FILE, "method")["method"]: policy for policy in policies}
     reports = [(read_report(evaluation), evaluation) for evaluation in evaluations]
     graded = [(report, evaluation) for report, evaluation in reports if report.ks[0] in report.overall]
     if not graded:
