@@ -10,6 +10,7 @@ import typer
 from lens_core.cli.options import Config, DataFolder, Output, Overrides, settings_of
 from lens_core.cli.output import conclude, progress
 from lens_core.errors import LensError
+from lens_core.folders import DATA, claimed
 
 app = typer.Typer(no_args_is_help=True, help="Problems: prepare a run's data, or generate ladder problems.")
 
@@ -43,9 +44,12 @@ def data_card(data: Annotated[Path, typer.Argument(help="Folder made by `lens da
 
     Example: lens data card data
     """
+    from lens_core.data.summary import read_summary
     from lens_core.report.data_card import render_card
 
-    card = render_card(data, f"Data in {data.name}")
+    read_summary(data)  # before the folder is taken for one
+    with claimed(data, DATA):
+        card = render_card(data, f"Data in {data.name}")
     conclude({"card": card}, str(card))
 
 

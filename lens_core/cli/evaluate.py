@@ -9,6 +9,7 @@ import typer
 
 from lens_core.cli.options import DEFAULT_HOME, Config, Home, Overrides, TrackingUri, settings_of, store_of
 from lens_core.cli.output import conclude, progress, relative
+from lens_core.folders import EVALUATION, claimed
 
 app = typer.Typer()
 
@@ -46,7 +47,7 @@ def evaluate(
     tracking = Tracking(store_of(tracking_uri, home), settings.name)
     name = checked_name(Path(policy).resolve().name if label is None else label, "--label")
     folder = Path("evaluations") / name / data.resolve().stem if output is None else output
-    with whole_run(tracking), progress() as display:
+    with claimed(folder, EVALUATION), whole_run(tracking), progress() as display:
         stages.evaluate(settings, name, data, policy, folder, tracking, display)
     report = read_report(folder)
     viewer = folder / stages.VIEWER_FILE

@@ -18,6 +18,7 @@ from lens_core.cli.options import (
     store_of,
 )
 from lens_core.cli.output import conclude, progress, relative, remark
+from lens_core.folders import STUDY, SWEEP, claimed
 
 app = typer.Typer()
 
@@ -47,7 +48,7 @@ def study(
     tracking = Tracking(store_of(tracking_uri, home), settings.name)
     if settings.study is not None and len(settings.study.seeds) < FEWEST_SEEDS:
         remark(f"With fewer than {FEWEST_SEEDS} seeds (study.seeds) no difference can be certain at the 5 % level.")
-    with whole_run(tracking), progress() as display:
+    with claimed(folder, STUDY), whole_run(tracking), progress() as display:
         found = run_study(settings, folder, tracking, display)
     report = folder / "report.html"
 
@@ -81,7 +82,7 @@ def sweep(
     settings = settings_of(config, overrides)
     folder = Path("sweeps") / settings.name if output is None else output
     tracking = Tracking(store_of(tracking_uri, home), settings.name)
-    with whole_run(tracking), progress() as display:
+    with claimed(folder, SWEEP), whole_run(tracking), progress() as display:
         found = run_sweep(settings, folder, tracking, display, data)
     report, best = folder / "report.html", folder / BEST_FILE
 

@@ -13,6 +13,7 @@ import typer
 from lens_core.cli.options import DEFAULT_HOME, Config, Home, Overrides, TrackingUri, settings_of, store_of
 from lens_core.cli.output import conclude, remark
 from lens_core.errors import LensError
+from lens_core.folders import REGISTRATION, claimed
 
 app = typer.Typer()
 
@@ -59,7 +60,7 @@ def register(
     if weights is WeightsChoice.upload:
         size = policy_bytes(policy) / 1e6
         remark(f"{size:,.1f} MB of weights go to MLflow's artifact store if the gate is passed")
-    with whole_run(tracking):
+    with claimed(folder, REGISTRATION), whole_run(tracking):
         found = register_policy(
             settings, policy, evaluation, folder, tracking, name, weights.value, k, licence, against
         )

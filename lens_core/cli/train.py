@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +23,7 @@ from lens_core.cli.options import (
 from lens_core.cli.output import conclude, progress
 from lens_core.cli.recipe import as_yaml
 from lens_core.errors import LensError
-from lens_core.files import read_json
+from lens_core.folders import BASE_POLICY, TRAINING, claimed
 
 if TYPE_CHECKING:
     from lens_core.distributed.count import Workers
@@ -44,7 +45,7 @@ def base_train(
     from lens_core.training.ladder_base import BaseConfig, train_base
 
     recipe = BaseConfig() if steps is None else BaseConfig(steps=steps)
-    with progress() as display:
+    with claimed(output, BASE_POLICY), progress() as display:
         train_base(
             recipe,
             output,
@@ -61,7 +62,9 @@ def base_smollm2(output: Output) -> None:
     """
     from lens_core.training.smollm2_base import save_smollm2
 
-    conclude({"base": save_smollm2(output)}, str(output))
+    with claimed(output, BASE_POLICY):
+        save_smollm2(output)
+    conclude({"base": output}, str(output))
 
 
 @app.command()
@@ -118,14 +121,19 @@ def train(
         stages.train(settings, method, data, base, folder, resume=resume)
         return
     tracking = Tracking(store_of(tracking_uri, home), settings.name)
-    with whole_run(tracking), progress() as display:
+    with ExitStack() as stack:
+        stack.enter_context(claimed(folder, TRAINING))
+        if not resume:
+            stages.require_new(folder)  # before its data are made anew
+        stack.enter_context(whole_run(tracking))
+        display = stack.enter_context(progress())
         if data is None:
             data = folder / "data"
             if not (resume and (data / SUMMARY_FILE).exists()):
                 stages.prepare(settings, data, tracking, display)
         start = stages.base(settings, folder / "base") if base is None else base
         stages.train(settings, method, data, start, folder, tracking, display, resume, _workers(workers))
-    summary = read_json(folder / stages.TRAINING_FILE)
+    summary = stages.read_training(folder)
     conclude({"policy": folder, **summary}, str(folder))
 
 

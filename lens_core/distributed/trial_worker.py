@@ -21,9 +21,9 @@ from lens_core.distributed.trials import ERROR_FILE
 from lens_core.errors import first_line
 from lens_core.evaluation.evaluate import evaluate_engine
 from lens_core.evaluation.passk import mean_pass_at_k
-from lens_core.files import read_json, write_json
+from lens_core.files import append_lines, read_json, read_lines, write_json, write_text
 from lens_core.rollout.engine import TransformersEngine
-from lens_core.training.checkpoint import last_checkpoint, trained_steps
+from lens_core.training.checkpoint import clear_up, is_readable, last_checkpoint, trained_steps
 from lens_core.training.metrics_file import read_metrics, rollout_steps
 from lens_core.training.run import train_policy
 from lens_core.training.spec import TrainingSpec
@@ -67,7 +67,7 @@ def run_trial(config: RunConfig, values: dict[str, Any], data: Path, base: Path,
         if population or not last["ended"]:  # not told yet, or interrupted after its last step
             tune.report({**last, "ended": 1.0})
     except Exception as error:  # Tune tells its callbacks that there was one, and not which
-        (trial / ERROR_FILE).write_text(f"{type(error).__name__}: {first_line(error)}\n", encoding="utf-8")
+        write_text(trial / ERROR_FILE, f"{type(error).__name__}: {first_line(error)}\n")
         raise
 
 
@@ -116,8 +116,7 @@ class TrialValidation(TrainerCallback):
             "reward": last["reward"],
             "ended": float(ended),
         }
-        with (self._trial / REPORTS_FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(report) + "\n")
+        append_lines(self._trial / REPORTS_FILE, [json.dumps(report)])
         _give_memory_back()
         if not self._with_checkpoint:
             tune.report(report)
@@ -166,18 +165,18 @@ def _earlier_reports(trial: Path, values: dict[str, Any], start: Path | None) ->
     write_json(path, values)
     (trial / ERROR_FILE).unlink(missing_ok=True)
     earlier = _read_reports(trial)
+    clear_up(trial / POLICY)
     checkpoint = last_checkpoint(trial / POLICY) if start is None else start
     reached = 0 if checkpoint is None else trained_steps(checkpoint)
-    whole = bool(earlier) and earlier[-1]["ended"] and (trial / POLICY / "model.safetensors").exists()
+    whole = bool(earlier) and earlier[-1]["ended"] and is_readable(trial / POLICY / "model.safetensors")
     kept = earlier if whole else [report for report in earlier if report["step"] <= reached]
     if not whole and kept and kept[-1]["ended"]:  # its policy is still to be saved
         kept[-1] = {**kept[-1], "ended": 0.0}
-    (trial / REPORTS_FILE).write_text("".join(json.dumps(report) + "\n" for report in kept), encoding="utf-8")
+    write_text(trial / REPORTS_FILE, "".join(json.dumps(report) + "\n" for report in kept))
     return kept
 
 
 def _read_reports(trial: Path) -> list[dict[str, float]]:
     """The whole lines of `reports.jsonl`."""
     path = trial / REPORTS_FILE
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    return list(read_lines(path, "step", "ended")) if path.exists() else []

@@ -13,7 +13,7 @@ from lens_core.data.problem import Problem
 from lens_core.errors import LensError
 from lens_core.evaluation.files import EVALUATION_FILE, ROLLOUTS_FILE
 from lens_core.evaluation.records import ProblemResult, parse_result
-from lens_core.files import write_json
+from lens_core.files import append_lines, write_json
 
 _FREE = {"ks", "batch_size", "traces"}
 """Settings that completions do not depend on."""
@@ -47,7 +47,6 @@ def claim(output: Path, design: Design) -> None:
     Raises:
         LensError: if `output` holds completions of another model or other problems, or that were drawn otherwise.
     """
-    output.mkdir(parents=True, exist_ok=True)
     path, rollouts = output / EVALUATION_FILE, output / ROLLOUTS_FILE
     if rollouts.exists() and rollouts.stat().st_size:
         difference = _difference(read_design(output), design)
@@ -103,10 +102,8 @@ def append(output: Path, batches: Iterator[list[ProblemResult]]) -> Iterator[lis
     path = output / ROLLOUTS_FILE
     for batch in batches:
         # In one write: batches are whole after a kill, too, and what is left is decoded together as it would have been.
-        lines = "".join(result.model_dump_json() + "\n" for result in batch).encode()
         try:
-            with path.open("ab") as file:
-                file.write(lines)
+            append_lines(path, [result.model_dump_json() for result in batch])
         except OSError as error:
             raise LensError(
                 f"{path} cannot be written ({error.strerror}): what is in it is kept, and the same command goes on"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lens_core.errors import LensError
 from lens_core.files import read_json, write_text
+from lens_core.folders import COMPILED, PIPELINE_RUN, claimed
 from lens_core.progress import Listener, Progress, parse_marked
 from lens_core.stages import COMPARISON_FILE, PASSK_FILE, REPORT_FILE, VIEWER_FILE
 from lens_core.stages.sweep import WORKING_FILES
@@ -59,21 +60,30 @@ def run_local(launch: Launch, home: Path, on_progress: Listener) -> LocalRun:
     Policies stay where they are: a champion's files are not uploaded.
 
     Raises:
-        LensError: if KFP is not installed; if a step fails, naming its cause and the log.
+        LensError: if KFP is not installed; if the same run is under way in this home; if a step fails, naming its cause
+            and the log.
         KeyboardInterrupt: after Ctrl-C; steps that had finished stay usable.
     """
     _check_installed()
-    from kfp import local
-
-    from lens_pipelines.catalogue import arguments, build_pipeline
-    from lens_pipelines.site import Site
+    from lens_pipelines.catalogue import arguments
 
     home = home.absolute()
     parameters = arguments(dataclasses.replace(launch, upload_weights=False))
     check_reachable(launch.tracking_uri)
     tracking = Tracking(launch.tracking_uri, parameters["run"])
     folder = home / "runs" / tracking.run
-    folder.mkdir(parents=True, exist_ok=True)
+    with claimed(folder, PIPELINE_RUN):
+        return _run_in(folder, launch, parameters, home, tracking, on_progress)
+
+
+def _run_in(
+    folder: Path, launch: Launch, parameters: dict[str, Any], home: Path, tracking: Tracking, on_progress: Listener
+) -> LocalRun:
+    from kfp import local
+
+    from lens_pipelines.catalogue import build_pipeline
+    from lens_pipelines.site import Site
+
     write_text(folder / "config.json", launch.config.model_dump_json(indent=2) + "\n")
     local.init(
         local.SubprocessRunner(use_venv=False),
@@ -103,7 +113,8 @@ def compile_pipelines(launch: Launch, output: Path) -> list[Path]:
     The sweep has no defaults where the configuration has no `sweep` section.
 
     Raises:
-        LensError: if KFP is not installed, or RayJobs have no volume to leave their policies on.
+        LensError: if KFP is not installed, RayJobs have no volume to leave their policies on, or `output` is not ours
+            (lens_core.folders).
     """
     _check_installed()
     from kfp import compiler
@@ -112,13 +123,13 @@ def compile_pipelines(launch: Launch, output: Path) -> list[Path]:
     from lens_pipelines.site import Site
 
     site = Site(launch.cluster, launch.rayjobs)
-    output.mkdir(parents=True, exist_ok=True)
     written = []
-    for name in NAMES:
-        has_defaults = name != "sweep" or launch.config.sweep is not None
-        defaults = arguments(dataclasses.replace(launch, pipeline=name)) if has_defaults else None
-        written.append(output / f"{name}-pipeline.yaml")
-        compiler.Compiler().compile(build_pipeline(name, site), str(written[-1]), pipeline_parameters=defaults)
+    with claimed(output, COMPILED):
+        for name in NAMES:
+            has_defaults = name != "sweep" or launch.config.sweep is not None
+            defaults = arguments(dataclasses.replace(launch, pipeline=name)) if has_defaults else None
+            written.append(output / f"{name}-pipeline.yaml")
+            compiler.Compiler().compile(build_pipeline(name, site), str(written[-1]), pipeline_parameters=defaults)
     return written
 
 

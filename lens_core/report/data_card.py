@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from lens_core.data.prepare import REMOVED_FILE, TEST_FILE, TRAIN_FILE, VALIDATION_FILE, first_problems
 from lens_core.data.summary import LENGTH_STEP, LONGEST, DataSummary, Part, read_summary
-from lens_core.files import write_text
+from lens_core.files import read_lines, write_text
 from lens_core.report import plots
 from lens_core.report.run import draw, environment
 
@@ -116,10 +115,8 @@ def _removed(path: Path) -> list[dict[str, Any]]:
         return []
     near: list[dict[str, Any]] = []
     exact: list[dict[str, Any]] = []
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            row = json.loads(line)
-            rows = near if row["match"]["kind"] == "near" else exact
-            if len(rows) < _REMOVED_SHOWN:
-                rows.append(row)
+    for row in read_lines(path, "match"):
+        rows = near if row["match"]["kind"] == "near" else exact
+        if len(rows) < _REMOVED_SHOWN:
+            rows.append(row)
     return (near + exact)[:_REMOVED_SHOWN]

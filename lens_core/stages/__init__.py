@@ -18,10 +18,11 @@ from lens_core.stages.folder import (
     RUN_FILE,
     TRAINING_FILE,
     claim,
+    read_training,
 )
 from lens_core.stages.preparation import base, prepare
 from lens_core.stages.tracked import CONFIG_TAG, tracked
-from lens_core.stages.training import is_main_process, train
+from lens_core.stages.training import is_main_process, require_new, train
 
 __all__ = [
     "BASE",
@@ -48,6 +49,8 @@ __all__ = [
     "pass_rates",
     "passk_metrics",
     "prepare",
+    "read_training",
+    "require_new",
     "tracked",
     "train",
     "view",

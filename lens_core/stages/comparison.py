@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from lens_core.config import RunConfig
 from lens_core.data.summary import DataSummary, read_summary
 from lens_core.evaluation.files import ROLLOUTS_FILE
-from lens_core.files import read_json, write_json
+from lens_core.files import write_json
+from lens_core.folders import COMPARISON, claimed
 from lens_core.progress import Listener, Progress, ignore
 from lens_core.stages.evaluation import passk_metrics
-from lens_core.stages.folder import COMPARISON_FILE, PAIRED_FILE, REPORT_FILE, TRAINING_FILE
+from lens_core.stages.folder import COMPARISON_FILE, PAIRED_FILE, REPORT_FILE, read_training
 from lens_core.stages.tracked import tracked
 from lens_core.tracking import Tracking, end_parent, parent_run
 
@@ -29,7 +30,8 @@ def compare_evaluations(one: Path, other: Path, output: Path | None = None) -> t
         output: None: `comparisons/A-vs-B`, by the labels.
 
     Raises:
-        LensError: if one is no finished evaluation's folder, or they are not of the same problems.
+        LensError: if one is no finished evaluation's folder, they are not of the same problems, or `output` is not ours
+            (lens_core.folders).
     """
     from lens_core.evaluation.by_problem import compare_results
     from lens_core.evaluation.folder import differing_settings, read_design
@@ -39,9 +41,9 @@ def compare_evaluations(one: Path, other: Path, output: Path | None = None) -> t
     differing = differing_settings(read_design(one), read_design(other))
     found = compare_results(read_evaluation(one), read_evaluation(other), differing)
     folder = Path("comparisons") / f"{found.one.model}-vs-{found.other.model}" if output is None else output
-    folder.mkdir(parents=True, exist_ok=True)
-    render_comparison(found, folder / REPORT_FILE)
-    write_json(folder / PAIRED_FILE, found.model_dump(mode="json"))
+    with claimed(folder, COMPARISON):
+        render_comparison(found, folder / REPORT_FILE)
+        write_json(folder / PAIRED_FILE, found.model_dump(mode="json"))
     return found, folder
 
 
@@ -57,18 +59,19 @@ def compare(
     """Write `report.html` (with `plots/`) and `comparison.json` from finished evaluations and trainings."""
     from lens_core.evaluation.records import read_report, read_results
     from lens_core.report.run import render_report
-    from lens_core.training.metrics_file import read_metrics
+    from lens_core.training.metrics_file import read_finished_metrics
 
     on_progress(Progress("compare", 0, 1, ""))
-    with tracked(tracking, "compare", config) as run:
+    with claimed(output, COMPARISON), tracked(tracking, "compare", config) as run:
         reports = [read_report(path) for path in evaluations]
         samples = {
             report.model: _spread_samples(read_results(path / ROLLOUTS_FILE))
             for report, path in zip(reports, evaluations, strict=True)
         }
-        summaries = [read_json(path / TRAINING_FILE) for path in trainings]
-        histories = {summary["method"]: read_metrics(path) for summary, path in zip(summaries, trainings, strict=True)}
-        output.mkdir(parents=True, exist_ok=True)
+        summaries = [read_training(path) for path in trainings]
+        histories = {
+            summary["method"]: read_finished_metrics(path) for summary, path in zip(summaries, trainings, strict=True)
+        }
         render_report(
             f"LENS run {config.name if tracking is None else tracking.run}",
             _what(config, read_summary(data), summaries),
@@ -81,9 +84,12 @@ def compare(
         comparison = {"evaluations": [report.model_dump(mode="json") for report in reports], "trainings": summaries}
         write_json(output / COMPARISON_FILE, comparison)
         if run is not None and tracking is not None:
-            run.artifact(output)
             parent = parent_run(tracking)
-            parent.artifact(output)
+            for each in (run, parent):
+                for name in (REPORT_FILE, COMPARISON_FILE):
+                    each.artifact(output / name)
+                if (output / "plots").is_dir():  # of what could be graded
+                    each.artifact(output / "plots", "plots")
             for report in reports:
                 parent.metrics(passk_metrics(report.overall, f"{report.model}/"))
     if tracking is not None:

@@ -6,6 +6,7 @@ import random
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,10 @@ from lens_core.config import RunConfig, checked_name
 from lens_core.data.prepare import TEST_FILE, TRAIN_FILE, in_either_form, read_problems
 from lens_core.data.problem import digest as file_digest
 from lens_core.data.summary import SUMMARY_FILE, read_summary
+from lens_core.errors import LensError
 from lens_core.evaluation.files import PASSK_FILE, ROLLOUTS_FILE, VIEWER_FILE
-from lens_core.files import read_json, write_json, write_text
+from lens_core.files import read_json, replacing, write_json, write_text
+from lens_core.folders import EVALUATION, claimed
 from lens_core.progress import Listener, Progress, drawing_told, ignore
 from lens_core.stages.folder import RUN_FILE
 from lens_core.stages.tracked import CONFIG_TAG, tracked
@@ -36,12 +39,16 @@ def pass_rates(
 ) -> Path:
     """`evaluate` on the training problems: what `data.pass_rate` chooses them by."""
     summary, train = read_summary(data), in_either_form(data / TRAIN_FILE)
-    problems = output / "problems"
-    problems.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(train, (problems / TEST_FILE).with_suffix(train.suffix))
     turned = summary.model_copy(update={"test": summary.train, "test_digest": summary.train_digest})
-    write_text(problems / SUMMARY_FILE, turned.model_dump_json(indent=2) + "\n")
-    return evaluate(config, "pass rates", problems, policy, output, tracking, on_progress)
+    with claimed(output, EVALUATION):
+        problems = output / "problems"
+        if (problems / SUMMARY_FILE).exists() and read_summary(problems).test_digest != turned.test_digest:
+            raise LensError(f"{output} holds the pass rates of other problems: choose another folder")
+        problems.mkdir(exist_ok=True)
+        with train.open("rb") as given, replacing((problems / TEST_FILE).with_suffix(train.suffix)) as file:
+            shutil.copyfileobj(given, file)
+        write_text(problems / SUMMARY_FILE, turned.model_dump_json(indent=2) + "\n")
+        return evaluate(config, "pass rates", problems, policy, output, tracking, on_progress)
 
 
 def evaluate(
@@ -62,8 +69,8 @@ def evaluate(
         policy: a folder in Hugging Face format, or a name on the hub.
 
     Raises:
-        LensError: if `label` is no name, or `output` holds the evaluation of another policy or other problems, or with
-            other settings.
+        LensError: if `label` is no name, `output` is not ours (lens_core.folders), or holds the evaluation of another
+            policy or other problems, or with other settings.
     """
     checked_name(label, "label")
     from lens_core.evaluation.evaluate import engine_name, evaluate_policy
@@ -80,10 +87,13 @@ def evaluate(
     design = Design(
         model=str(policy), model_identity=identity(policy), data=str(path), data_digest=sha256, settings=settings
     )
-    claim(output, design)
-    results = finished(output, problems)
-    kept = f"{len(results)} problems were there" if results else ""
-    with tracked(tracking, stage, config, label, _interrupted(tracking, stage, config, output)) as run:
+    with ExitStack() as stack:
+        stack.enter_context(claimed(output, EVALUATION))
+        claim(output, design)
+        results = finished(output, problems)
+        kept = f"{len(results)} problems were there" if results else ""
+        interrupted = _interrupted(tracking, stage, config, output)
+        run = stack.enter_context(tracked(tracking, stage, config, label, interrupted))
         if run is not None:
             checkpoint = Path(policy).absolute().as_uri() if Path(policy).is_dir() else str(policy)
             run.tags({"checkpoint": checkpoint, _OUTPUT_TAG: output.absolute().as_uri()})
@@ -131,7 +141,7 @@ def _interrupted(tracking: Tracking | None, stage: str, config: RunConfig, outpu
 def made_by(policy: Path) -> str | None:
     """Id of the MLflow run that trained `policy`; None where it was trained elsewhere, or not tracked."""
     path = policy / RUN_FILE
-    return (read_json(path)["mlflow_run"] or None) if path.exists() else None
+    return (read_json(path, "mlflow_run")["mlflow_run"] or None) if path.exists() else None
 
 
 def _traced_answers(results: Sequence[ProblemResult], most: int, seed: int) -> list[AnswerTrace]:
@@ -158,10 +168,12 @@ def view(evaluation: Path) -> Path:
     Raises:
         LensError: if `evaluation` is no such folder.
     """
-    from lens_core.evaluation.records import read_evaluation
+    from lens_core.evaluation.records import read_evaluation, read_report
     from lens_core.report.viewer import render_viewer
 
-    return render_viewer(*read_evaluation(evaluation), evaluation / VIEWER_FILE)
+    read_report(evaluation)  # before the folder is taken for one
+    with claimed(evaluation, EVALUATION):
+        return render_viewer(*read_evaluation(evaluation), evaluation / VIEWER_FILE)
 
 
 def evaluation_metrics(report: PassKReport) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -37,8 +38,17 @@ class TrainingDesign(Section):
         return (*(f"train.{name}" for name in CHANGEABLE), *lengths)
 
 
+def read_training(folder: Path) -> dict[str, Any]:
+    """The `training.json` of a finished training.
+
+    Raises:
+        LensError: if it is missing or damaged.
+    """
+    return read_json(folder / TRAINING_FILE, "method", "seconds")
+
+
 def claim(config: RunConfig, output: Path, may_change: Collection[str] = ()) -> None:
-    """Write down which configuration `output` belongs to.
+    """Write down which configuration `output`, a folder that is there, belongs to.
 
     Args:
         may_change: key paths that may have had other values before, beside those that change no result.
@@ -46,7 +56,6 @@ def claim(config: RunConfig, output: Path, may_change: Collection[str] = ()) -> 
     Raises:
         LensError: if it belongs to another one, naming the values that differ.
     """
-    output.mkdir(parents=True, exist_ok=True)
     path = output / DESIGN_FILE
     if path.exists():
         held = parse(RunConfig, read_json(path).get("config"), str(path))

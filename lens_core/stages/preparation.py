@@ -11,6 +11,7 @@ from lens_core.config import SHIPPED_BASE, RunConfig
 from lens_core.data.prepare import BAD_ROWS_FILE, REMOVED_FILE, TEST_FILE, TRAIN_FILE, in_either_form
 from lens_core.data.prepare import prepare as prepare_data
 from lens_core.data.summary import DataSummary
+from lens_core.folders import BASE_POLICY, DATA, claimed
 from lens_core.progress import Listener, Progress, ignore
 from lens_core.stages.tracked import tracked
 from lens_core.tracking import Tracking
@@ -20,10 +21,14 @@ if TYPE_CHECKING:
 
 
 def prepare(config: RunConfig, output: Path, tracking: Tracking | None = None, on_progress: Listener = ignore) -> Path:
-    """Write the run's problems, `data.json` and `data_card.html` into `output`."""
+    """Write the run's problems, `data.json` and `data_card.html` into `output`.
+
+    Raises:
+        LensError: as `lens_core.data.prepare` does, or if `output` is not ours (lens_core.folders).
+    """
     from lens_core.report.data_card import DATA_CARD_FILE, render_card
 
-    with tracked(tracking, "prepare", config) as run:
+    with claimed(output, DATA), tracked(tracking, "prepare", config) as run:
         on_progress(Progress("prepare", 0, 100, ""))
         summary = prepare_data(config.data, output, _token_counter(config), on_progress)
         render_card(output, f"Data of {config.name}")
@@ -53,7 +58,15 @@ def base(config: RunConfig, output: Path) -> Path:
     """Put the base policy into `output`: the shipped one, a local folder's, or one from the hub.
 
     The weights of a local folder are not copied, but linked, where it lies on the same file system.
+
+    Raises:
+        LensError: if there is no such policy, or `output` is not ours (lens_core.folders).
     """
+    with claimed(output, BASE_POLICY):
+        return _base(config, output)
+
+
+def _base(config: RunConfig, output: Path) -> Path:
     from lens_core.rollout.engine import load_policy
 
     if config.base == SHIPPED_BASE:

@@ -18,6 +18,7 @@ from lens_core.evaluation.files import ROLLOUTS_FILE
 from lens_core.evaluation.passk import FEWEST_PROBLEMS
 from lens_core.evaluation.records import PassKReport, read_report, read_results
 from lens_core.files import read_json, write_json, write_text
+from lens_core.folders import REGISTRATION, claimed
 from lens_core.progress import Listener, Progress, ignore
 from lens_core.report.model_card import model_card
 from lens_core.stages.evaluation import made_by, passk_metrics
@@ -66,8 +67,8 @@ def register(
         against: the champion's evaluation folder; None: what was kept as it was registered.
 
     Raises:
-        LensError: if `name` is none, a folder is no policy or no evaluation, or champion and candidate cannot be
-            compared.
+        LensError: if `name` is none, a folder is no policy or no evaluation, champion and candidate cannot be
+            compared, or `output` is not ours (lens_core.folders).
     """
     registered = checked_name(f"lens-{config.name}" if name is None else name, "the registered model")
     report = read_report(evaluation)
@@ -76,7 +77,7 @@ def register(
     if licence is None and config.base == SHIPPED_BASE:
         licence = "apache-2.0"
     counts = read_counts(evaluation)
-    with tracked(tracking, f"register {report.model}", config, report.model) as run:
+    with claimed(output, REGISTRATION), tracked(tracking, f"register {report.model}", config, report.model) as run:
         assert run is not None
         champion = champion_of(run, registered) if against is None else _evaluated(against)
         passed = None if champion is None else _compare(champion, report, counts, k, registered)
@@ -92,10 +93,9 @@ def register(
         if passed is None or passed.passed:
             found["version"] = _promote(run, registered, config, report, counts, policy, card, weights)
         run.tags({"lens.promoted": str(found["version"] is not None).lower()})
-    found["text"] = _verdict(registered, found["version"], passed)
-    output.mkdir(parents=True, exist_ok=True)
-    write_text(output / MODEL_CARD_FILE, card)
-    write_json(output / REGISTRATION_FILE, found)
+        found["text"] = _verdict(registered, found["version"], passed)
+        write_text(output / MODEL_CARD_FILE, card)
+        write_json(output / REGISTRATION_FILE, found)
     return found
 
 
@@ -118,9 +118,8 @@ def register_best(
     """
     if tracking is None:
         raise LensError(f"{name} cannot be registered without MLflow: give --tracking-uri, or no name to register")
-    output.mkdir(parents=True, exist_ok=True)
     on_progress(Progress("register", 0, 1, ""))
-    trained = {read_json(policy / TRAINING_FILE)["method"]: policy for policy in policies}
+    trained = {read_json(policy / TRAINING_FILE, "method")["method"]: policy for policy in policies}
     reports = [(read_report(evaluation), evaluation) for evaluation in evaluations]
     graded = [(report, evaluation) for report, evaluation in reports if report.ks[0] in report.overall]
     if not graded:
@@ -140,8 +139,9 @@ def _held_back(name: str, output: Path) -> dict[str, Any]:
     """A pipeline has more to show than a registration, and does not fail for want of one."""
     text = f"not registered, for {name}'s champion was evaluated on other problems: `lens register --against` compares"
     found = {"model": name, "version": None, "gate": None, "text": text}
-    write_text(output / MODEL_CARD_FILE, f"{text}.\n")
-    write_json(output / REGISTRATION_FILE, found)
+    with claimed(output, REGISTRATION):
+        write_text(output / MODEL_CARD_FILE, f"{text}.\n")
+        write_json(output / REGISTRATION_FILE, found)
     return found
 
 

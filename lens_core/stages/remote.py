@@ -16,6 +16,8 @@ import yaml
 
 from lens_core.config import RunConfig
 from lens_core.errors import LensError
+from lens_core.files import write_text
+from lens_core.folders import LOCK_FILES
 from lens_core.kube.api import Api
 from lens_core.kube.kfp_task import trainer_node, with_task
 from lens_core.kube.launcher import launch, pod_owner
@@ -118,7 +120,7 @@ def _run_job(
     """Run a `lens` command on `config` and `data`, by copies of them in `folder`, until it has ended."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = folder / "config.yaml"
-    settings.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), "utf-8")
+    write_text(settings, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     command = [*command, "--config", str(settings), "--data", str(_copied(data, folder / "data"))]
     command += ["--home", str(folder / "home")]
     if tracking is not None:  # the job's run is nested where the step's would be
@@ -146,5 +148,5 @@ def trainers(config: RunConfig, cluster: ClusterConfig) -> int:
 
 def _copy_policy(folder: Path, output: Path) -> Path:
     """All but the checkpoints, which are for whoever goes on with the training."""
-    shutil.copytree(folder, output, dirs_exist_ok=True, ignore=shutil.ignore_patterns("checkpoint-*"))
+    shutil.copytree(folder, output, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*checkpoint-*", *LOCK_FILES))
     return output

@@ -19,6 +19,7 @@ from lens_core.data.miniature import stand_ins, write_source
 from lens_core.data.problem import Problem
 from lens_core.errors import LensError
 from lens_core.files import write_text
+from lens_core.folders import MINIATURE, claimed
 from lens_core.training.miniature_base import HEAD_SIZE, save_miniature
 
 _PROMPTS, _GROUP, _TOKENS = 2, 4, 16
@@ -39,6 +40,11 @@ def shrink(config: RunConfig, path: Path) -> RunConfig:
     for place in (path, folder):
         if place.exists():
             raise LensError(f"{place} is there already: give another name, or remove it")
+    with claimed(folder, MINIATURE):
+        return _shrink(config, path, folder)
+
+
+def _shrink(config: RunConfig, path: Path, folder: Path) -> RunConfig:
     tree = config.model_dump(mode="json")
     tree["train"] = _train(tree["train"])
     for name, method in tree["methods"].items():

@@ -22,7 +22,8 @@ from lens_core.errors import LensError
 from lens_core.evaluation.by_seed import mean_over_seeds, paired_differences, tokens_to_reach
 from lens_core.evaluation.files import PASSK_FILE
 from lens_core.evaluation.records import PassKReport, read_report
-from lens_core.files import write_json
+from lens_core.files import write_json, write_text
+from lens_core.folders import STUDY, claimed
 from lens_core.progress import Listener, Progress, ignore
 from lens_core.report.study import render_study
 from lens_core.stages.evaluation import evaluate
@@ -31,7 +32,7 @@ from lens_core.stages.preparation import base as base_policy
 from lens_core.stages.preparation import prepare
 from lens_core.stages.training import train
 from lens_core.tracking import Tracking, parent_run
-from lens_core.training.metrics_file import read_metrics, rollout_steps
+from lens_core.training.metrics_file import read_finished_metrics, rollout_steps
 
 STUDY_FILE = "study.json"
 _POLICY, _EVALUATION, _ERROR = "policy", "evaluation", "error.txt"
@@ -49,10 +50,17 @@ def study(
     A cell that fails is recorded in its folder and tried again by the next call; the others go on.
 
     Raises:
-        LensError: if the configuration has no `study` section, `output` holds another study, or every cell failed.
+        LensError: if the configuration has no `study` section, `output` is not ours (lens_core.folders) or holds
+            another study, or every cell failed.
     """
     if config.study is None:
         raise LensError(f"{config.name} has no `study` section: add `study: {{seeds: [0, 1, 2]}}`")
+    with claimed(output, STUDY):
+        return _study(config, output, tracking, on_progress)
+
+
+def _study(config: RunConfig, output: Path, tracking: Tracking | None, on_progress: Listener) -> dict[str, Any]:
+    assert config.study is not None
     claim(config, output, _CHANGEABLE)
     if tracking is not None:
         parent_run(tracking)  # makes the store; cells that start together would each do so
@@ -72,7 +80,7 @@ def study(
         if error is not None:
             failed[name] = error
             (output / "cells" / name).mkdir(parents=True, exist_ok=True)
-            (output / "cells" / name / _ERROR).write_text(error + "\n", encoding="utf-8")
+            write_text(output / "cells" / name / _ERROR, error + "\n")
         on_progress(Progress("study", done, len(cells), f"{name}: {error or _describe(output, name)}"))
     if len(failed) == len(cells):
         raise LensError(f"every training of the study failed; {next(iter(failed))}: {next(iter(failed.values()))}")
@@ -166,7 +174,7 @@ def _histories(config: RunConfig, output: Path) -> dict[str, dict[int, list[dict
     assert config.study is not None
     return {
         method: {
-            seed: read_metrics(output / "cells" / f"{method}-s{seed}" / _POLICY)
+            seed: read_finished_metrics(output / "cells" / f"{method}-s{seed}" / _POLICY)
             for seed in config.study.seeds
             if _evaluated(output, f"{method}-s{seed}")
         }
@@ -199,7 +207,14 @@ def _evaluation(output: Path, name: str) -> Path:
 
 
 def _evaluated(output: Path, name: str) -> bool:
-    return (_evaluation(output, name) / PASSK_FILE).exists()
+    """Whether the cell has a result; one that is damaged is summed up again from the answers."""
+    if not (_evaluation(output, name) / PASSK_FILE).exists():
+        return False
+    try:
+        read_report(_evaluation(output, name))
+    except LensError:
+        return False
+    return True
 
 
 def _describe(output: Path, name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from lens_core.distributed.trials import TRIALS_FOLDER, TUNE_FOLDER, Trial
 from lens_core.distributed.tune import search
 from lens_core.errors import LensError
 from lens_core.files import read_json, write_json, write_text
+from lens_core.folders import LOCK_FILES, SWEEP, claimed
 from lens_core.progress import Listener, Progress, ignore
 from lens_core.stages.folder import REPORT_FILE, claim
 from lens_core.stages.preparation import base as base_policy
@@ -30,7 +32,7 @@ from lens_core.stages.tracked import tracked
 from lens_core.tracking import StageRun, Tracking, new_run, old_run
 
 SWEEP_FILE, TRIALS_FILE, BEST_FILE = "sweep.json", "trials.json", "best.yaml"
-WORKING_FILES = shutil.ignore_patterns("base", "data", TUNE_FOLDER, TRIALS_FOLDER)
+WORKING_FILES = shutil.ignore_patterns("base", "data", TUNE_FOLDER, TRIALS_FOLDER, *LOCK_FILES)
 """What a sweep keeps beside its results, for `shutil.copytree`: a copy of the results does without."""
 _ROWS = 12
 """Trials that are shown while a sweep runs."""
@@ -52,21 +54,23 @@ def sweep(
         data: the prepared data; None: made in `output`.
 
     Raises:
-        LensError: if the configuration has no `sweep` section, `data` cannot be read, `output` holds another sweep, or
-            every trial failed.
+        LensError: if the configuration has no `sweep` section, `data` cannot be read, `output` is not ours
+            (lens_core.folders) or holds another sweep, or every trial failed.
     """
     method = config.required_sweep().method
     if data is not None:
         for name in (TRAIN_FILE, VALIDATION_FILE):
             read_problems(data / name)  # now, and not in every trial
-    claim(config, output)
-    if data is None:
-        data = output / "data"
-        if not (data / SUMMARY_FILE).exists():
-            prepare(config, data)
-    base = base_policy(config, output / "base")
-    earlier = _read_state(output)
-    with tracked(tracking, "sweep", config, method, earlier["mlflow_run"]) as run:
+    with ExitStack() as stack:
+        stack.enter_context(claimed(output, SWEEP))
+        claim(config, output)
+        if data is None:
+            data = output / "data"
+            if not (data / SUMMARY_FILE).exists():
+                prepare(config, data)
+        base = base_policy(config, output / "base")
+        earlier = _read_state(output)
+        run = stack.enter_context(tracked(tracking, "sweep", config, method, earlier["mlflow_run"]))
         board = _Board(config, output, tracking, run, earlier, on_progress)
         search(config, data.absolute(), base.absolute(), output, board)
         return _conclude(config, output, list(board.trials.values()), run)
@@ -74,7 +78,7 @@ def sweep(
 
 def best_over_seeds(output: Path, seeds: Sequence[int]) -> RunConfig:
     """The best configuration of the sweep in `output`, with the method that was swept once for each seed."""
-    return load_config(output / BEST_FILE).over_seeds(read_json(output / SWEEP_FILE)["method"], seeds)
+    return load_config(output / BEST_FILE).over_seeds(read_json(output / SWEEP_FILE, "method")["method"], seeds)
 
 
 def _conclude(config: RunConfig, output: Path, trials: Sequence[Trial], run: StageRun | None) -> dict[str, Any]:

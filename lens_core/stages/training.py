@@ -7,8 +7,8 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,8 @@ from lens_core.data.summary import read_summary
 from lens_core.distributed.count import Workers
 from lens_core.distributed.train import OnRay
 from lens_core.errors import LensError, StoppedError
-from lens_core.files import read_json, write_json
+from lens_core.files import append_lines, read_json, read_lines, write_json
+from lens_core.folders import TRAINING, claimed
 from lens_core.progress import Listener, Progress, drawing_told, ignore
 from lens_core.stages.folder import CHECKPOINTS_FILE, RUN_FILE, TRAINING_FILE, TrainingDesign, refuse_other_values
 from lens_core.stages.tracked import tracked
@@ -48,16 +49,18 @@ def train(
     """Train `method` from `base_policy` on `data`, and save the policy, `metrics.jsonl` and `training.json`.
 
     Args:
-        resume: go on with what `output` holds of this training: from its last checkpoint, in the same MLflow run.
-            Where it holds nothing, the training starts.
+        resume: go on with what `output` holds of this training: from its newest whole checkpoint, in the same MLflow
+            run. Where it holds nothing, the training starts.
         workers: processes of a Ray cluster that train together; None: this process, or one where `train.rollouts`
             asks for rollout workers of Ray's.
 
     Raises:
-        LensError: if `output` holds an interrupted training and `resume` is False, or one of another configuration.
+        LensError: if `output` is not ours (lens_core.folders), holds an interrupted training and `resume` is False, or
+            one of another configuration, or checkpoints of which none is whole.
         StoppedError: if SIGTERM asked it to end; it has written a checkpoint.
     """
-    from lens_core.training.metrics_file import METRICS_FILE, read_metrics
+    from lens_core.training.checkpoint import clear_up
+    from lens_core.training.metrics_file import METRICS_FILE, read_finished_metrics, read_metrics
     from lens_core.training.stopping import STOP_FILE, stop_when_signalled
 
     if method not in config.methods:
@@ -68,18 +71,21 @@ def train(
     stage = f"train {method}"
     problems, digest = read_problems(data / TRAIN_FILE), read_summary(data).train_digest
     design = TrainingDesign(base=config.base, method=config.methods[method], train=settings, data_sha256=digest)
-    earlier = _earlier_run(output, design, resume)
     training = TrainingSpec(problems, base_policy, settings, config.methods[method], output)
-    if not is_main_process():  # of several that train together, one tells of it
+    if not is_main_process():  # of several that train together, one claims the folder and tells of it
+        _earlier_run(output, design, resume)
         if not (output / TRAINING_FILE).exists():
             with stop_when_signalled(output):
-                _train(training, lambda step, metrics: None)
+                _train(replace(training, resume_from=_start(output, resume)), lambda step, metrics: None)
         return output
     start = time.monotonic()
-    with tracked(tracking, stage, config, method, earlier) as run:
+    with ExitStack() as stack:
+        stack.enter_context(claimed(output, TRAINING))
+        earlier = _earlier_run(output, design, resume)
+        clear_up(output)
+        run = stack.enter_context(tracked(tracking, stage, config, method, earlier))
         on_progress(Progress(stage, 0, settings.steps, ""))
         mlflow_run = "" if run is None else run.run_id
-        output.mkdir(parents=True, exist_ok=True)
         write_json(output / RUN_FILE, {"design": design.model_dump(mode="json"), "mlflow_run": mlflow_run})
         if run is not None:
             run.dataset(in_either_form(data / TRAIN_FILE), digest, "train", len(problems))
@@ -89,11 +95,12 @@ def train(
                 watch = _Watch(stage, settings, output / CHECKPOINTS_FILE, send, on_progress)
                 on_ray = None if workers is None else OnRay(workers, _validation(config, data), watch.on_validation)
                 (output / STOP_FILE).unlink(missing_ok=True)
+                training = replace(training, resume_from=_start(output, resume), run_state={"mlflow_run": mlflow_run})
                 with stop_when_signalled(output), drawing_told(watch.on_drawing):
-                    _train(replace(training, run_state={"mlflow_run": mlflow_run}), watch.on_step, on_ray)
+                    _train(training, watch.on_step, on_ray)
                 if (output / STOP_FILE).exists():
                     raise StoppedError(f"the training in {output} was asked to stop, and did: go on with --resume")
-                last = read_metrics(output)[-1]
+                last = read_finished_metrics(output)[-1]
                 spent = round(time.monotonic() - start, 1) if earlier is None else last["elapsed_s"]
                 taken = settings.steps if settings.max_tokens is None else int(last["step"])
                 summary = {"method": method, "steps": taken, "seconds": spent, **_where_and_when(workers)}
@@ -108,12 +115,19 @@ def train(
     return output
 
 
+def _start(output: Path, resume: bool) -> Path | None:
+    """The checkpoint to go on from; None: the training begins."""
+    from lens_core.training.checkpoint import last_checkpoint
+
+    return last_checkpoint(output) if resume else None
+
+
 def _log_policies(run: StageRun, name: str, output: Path) -> None:
     """The trained policy and its checkpoints as MLflow's models, with what the checkpoints reached in validation."""
     from lens_core.training.checkpoint import checkpoints, trained_steps
 
-    lines = (output / CHECKPOINTS_FILE).read_text("utf-8").splitlines() if (output / CHECKPOINTS_FILE).exists() else []
-    reached = {line["step"]: line for line in map(json.loads, lines)}
+    validated = output / CHECKPOINTS_FILE
+    reached = {line["step"]: line for line in (read_lines(validated, "step") if validated.exists() else [])}
     for folder in checkpoints(output):
         step = trained_steps(folder)
         model = log_policy(run, f"{name}-step-{step}", folder, step)
@@ -138,10 +152,8 @@ def is_main_process() -> bool:
 def _train(training: TrainingSpec, on_step: OnStep, on_ray: OnRay | None = None) -> None:
     # TRL says seven times that it does not know vLLM 0.32 yet, used or not; the versions are our own choice and tested.
     warnings.filterwarnings("ignore", message="TRL currently supports vLLM versions")
-    from lens_core.training.checkpoint import last_checkpoint
     from lens_core.training.run import train_policy
 
-    training = replace(training, resume_from=last_checkpoint(training.output))
     if on_ray is None:
         train_policy(training, on_step)
         return
@@ -186,42 +198,77 @@ class _Watch:
         self._on_progress(Progress(self._stage, step, max(step, self._total), text))
 
     def on_validation(self, step: int, metrics: dict[str, float]) -> None:
-        with self._validations.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **metrics}) + "\n")
+        append_lines(self._validations, [json.dumps({"step": step, **metrics})])
         self._send.metrics(step, metrics)
         name, value = next(iter(metrics.items()))
         self._validation = f", {name.rpartition('/')[2]} {value:.1%} at step {step}"
 
 
-def _earlier_run(output: Path, design: TrainingDesign, resume: bool) -> str | None:
-    """Id of the MLflow run of the training that `output` holds, empty without one; None where it starts (again)."""
-    from lens_core.training.checkpoint import last_checkpoint
+def require_new(output: Path) -> None:
+    """Refuse to begin a training where there is one already.
 
-    path = output / RUN_FILE
-    if not path.exists():
-        return None
-    checkpoint = last_checkpoint(output)
+    Raises:
+        LensError: if `output` holds checkpoints or a finished training.
+    """
+    from lens_core.training.checkpoint import checkpoints
+
+    if checkpoints(output):
+        raise LensError(
+            f"{output} holds checkpoints of an earlier training: add --resume to go on from the last one, or "
+            "choose another folder"
+        )
+    if (output / TRAINING_FILE).exists():
+        raise LensError(f"{output} holds a finished training: add --resume to go on with it, or choose another folder")
+
+
+def _earlier_run(output: Path, design: TrainingDesign, resume: bool) -> str | None:
+    """Id of the MLflow run of the training that `output` holds, empty without one; None where it starts (again).
+
+    Raises:
+        LensError: if it is another training, cannot be resumed, or is not to be; nothing has been changed then.
+    """
+    from lens_core.training.checkpoint import checkpoints
+    from lens_core.training.metrics_file import read_metrics
+
+    path, saved = output / RUN_FILE, checkpoints(output)
     if not resume:
-        if checkpoint is not None:
-            raise LensError(
-                f"{output} holds checkpoints of an earlier training: add --resume to go on from the last one, or "
-                "choose another folder"
-            )
-        (output / TRAINING_FILE).unlink(missing_ok=True)
+        require_new(output)
+        (output / CHECKPOINTS_FILE).unlink(missing_ok=True)
         return None
-    earlier = read_json(path)
+    finished = (output / TRAINING_FILE).exists()
+    if not path.exists():
+        if saved or finished:
+            raise LensError(
+                f"{output} holds a training, but not {RUN_FILE}, which says which: restore it, or choose another folder"
+            )
+        return None
+    earlier = read_json(path, "mlflow_run")
     if "design" not in earlier:
         raise LensError(f"{path} does not say what the training was started with: choose another folder")
     begun = parse(TrainingDesign, earlier["design"], str(path))
     refuse_other_values(output, begun, design, begun.may_change())
-    if (output / TRAINING_FILE).exists() and design.train.goes_beyond(begun.train):
-        if checkpoint is None:
+    _require_whole(saved)
+    read_metrics(output)
+    if finished and design.train.goes_beyond(begun.train):
+        if not saved:
             raise LensError(
                 f"{output} holds a finished training without checkpoints, which cannot go on: give "
                 "train.checkpoint_every from the start, or choose another folder"
             )
         (output / TRAINING_FILE).unlink(missing_ok=True)
     return str(earlier["mlflow_run"])
+
+
+def _require_whole(checkpoints: Sequence[Path]) -> None:
+    """Raise if there are checkpoints, and none of them can be resumed from."""
+    from lens_core.training.checkpoint import damage
+
+    found = [damage(checkpoint) for checkpoint in checkpoints]
+    if checkpoints and None not in found:
+        raise LensError(
+            f"no checkpoint in {checkpoints[-1].parent} is whole ({checkpoints[-1].name}: {found[-1]}): restore one, "
+            "remove them to begin again, or choose another folder"
+        )
 
 
 @contextmanager

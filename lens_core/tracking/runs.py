@@ -23,6 +23,7 @@ from lens_core.tracking.store import (
     RUN_TAG,
     STAGE_TAG,
     Tracking,
+    alone_in,
     experiment_in,
     open_store,
     refusals_named,
@@ -129,8 +130,8 @@ def parent_run(tracking: Tracking) -> StageRun:
         close_stale_once(tracking.uri)
         parent = _find_parent(client, experiment, tracking.run)
         if parent is None:
-            tags = {RUN_TAG: tracking.run, STAGE_TAG: PIPELINE}
-            parent = client.create_run(experiment, run_name=tracking.run, tags=tags)
+            with alone_in(tracking.uri):  # several commands of one name share one
+                parent = _find_parent(client, experiment, tracking.run) or _new_parent(client, experiment, tracking.run)
         elif parent.info.status != "RUNNING":
             client.update_run(parent.info.run_id, status="RUNNING")
         return StageRun(client, parent.info.run_id)
@@ -195,6 +196,10 @@ def _joined(client: MlflowClient, tracking: Tracking) -> StageRun | None:
             f"--tracking-uri that it belongs to ({first_line(error)})"
         ) from error
     return StageRun(client, run_id)
+
+
+def _new_parent(client: MlflowClient, experiment: str, run: str) -> Run:
+    return client.create_run(experiment, run_name=run, tags={RUN_TAG: run, STAGE_TAG: PIPELINE})
 
 
 def _find_parent(client: MlflowClient, experiment: str, run: str) -> Run | None:

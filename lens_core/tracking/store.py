@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock, Timeout
+
 from lens_core.errors import LensError, first_line
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ PIPELINE = "pipeline"
 HEARTBEAT = "system/heartbeat_s"
 """Metric: seconds since 1970 of the newest sign of life."""
 _SQLITE = "sqlite:///"
+_PATIENCE_S = 120
+"""For another command that makes a store: seconds, on a machine that is not busy."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,55 @@ def open_store(uri: str) -> MlflowClient:
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # a new database announces each of its migrations
     check_reachable(uri)
     if uri.startswith(_SQLITE):
-        Path(uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+        _make_database(Path(uri.removeprefix(_SQLITE)), uri)
     return MlflowClient(tracking_uri=uri)
+
+
+@contextmanager
+def alone_in(uri: str) -> Iterator[None]:
+    """Inside the block no other process is in one of the same store: what is found missing can be made, once.
+
+    Of SQLite databases alone; a server's clients may come from anywhere.
+
+    Raises:
+        LensError: if another process stays in its block.
+    """
+    if not uri.startswith(_SQLITE):
+        yield
+        return
+    database = Path(uri.removeprefix(_SQLITE))
+    database.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(f"{database.absolute()}.lock", timeout=_PATIENCE_S, is_singleton=True)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise LensError(
+            f"another command has kept {database} to itself for {_PATIENCE_S} s: end it, or choose another --home"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _make_database(database: Path, uri: str) -> None:
+    """Make MLflow's tables where there are none: dozens of migrations, which neither two at once nor one that is killed
+    in the middle would leave in a state to go on from.
+    """
+    if database.exists() and database.stat().st_size:
+        return
+    with alone_in(uri):
+        if database.exists() and database.stat().st_size:
+            return
+        from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        partial = database.with_name(f"{database.name}.partial")
+        for left in database.parent.glob(f"{partial.name}*"):  # by a kill, with its journal
+            left.unlink()
+        store = SqlAlchemyStore(f"{_SQLITE}{partial}", DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH)
+        store.engine.dispose()
+        partial.replace(database)
 
 
 def describe_store(uri: str) -> str:
@@ -129,10 +180,19 @@ def find_experiment(client: MlflowClient) -> str | None:
 
 
 def experiment_in(client: MlflowClient) -> str:
-    """Id of the project's experiment, made on first use."""
-    found = find_experiment(client)
-    if found is not None:
+    """Id of the project's experiment, made on first use, by one of the commands that find none."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return find_experiment(client) or _new_experiment(client)
+    except MlflowException:
+        found = find_experiment(client)
+        if found is None:
+            raise
         return found
+
+
+def _new_experiment(client: MlflowClient) -> str:
     location, uri = None, client.tracking_uri  # a server knows where its artifacts go
     if uri.startswith(_SQLITE):
         location = (Path(uri.removeprefix(_SQLITE)).absolute().parent / "artifacts").as_uri()

@@ -5,57 +5,139 @@ it
 
     lens_state.json      position in the rollouts, counters, what the caller adds (a tracked run's id)
     rollouts.safetensors generated answers that are still to be trained on
+    files.json           the size of each file
 
-It is written into a folder of its own, flushed to disk, and renamed: whatever the name `checkpoint-N` names is whole.
+It is written into a folder of its own, flushed to disk, and renamed: whatever gets the name `checkpoint-N` is whole. A
+disk or a person may damage it later; then training goes on from the newest one that is whole.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import Trainer
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import rotate_checkpoints, sort_checkpoints
 
-from lens_core.errors import first_line
+from lens_core.errors import LensError, first_line
 from lens_core.files import read_json, write_json
 
 if TYPE_CHECKING:
     from torch.distributed.checkpoint.stateful import Stateful  # a second of imports
 
-STATE_FILE, BUFFER_FILE = "lens_state.json", "rollouts.safetensors"
+STATE_FILE, BUFFER_FILE, LIST_FILE = "lens_state.json", "rollouts.safetensors", "files.json"
 _STAGING = ".checkpoint-in-progress"
+_NEEDED = (
+    ("model*.safetensors", "adapter_model*.safetensors", "pytorch_model_fsdp_*", "global_step*"),
+    ("optimizer*", "global_step*"),
+    ("scheduler.pt", "global_step*"),
+)
+"""Weights, optimiser, learning rate: the names that each may have, of Trainer alone, with LoRA, FSDP or DeepSpeed."""
+_STATE_KEYS = ("run", "ranks", "rollouts_taken", "failed_saves")
 
 logger = logging.getLogger(__name__)
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint in `folder`; None where there is none."""
-    return next(reversed(checkpoints(folder)), None)
+    """The newest whole checkpoint in `folder`; None where there is none."""
+    return next((each for each in reversed(checkpoints(folder)) if damage(each) is None), None)
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """The whole checkpoints in `folder`, oldest first."""
+    """The checkpoints in `folder`, oldest first, whole or not."""
     return [Path(each) for each in sort_checkpoints(output_dir=str(folder))] if folder.is_dir() else []
 
 
+def damage(checkpoint: Path) -> str | None:
+    """What keeps a checkpoint from being resumed from, in words: a file that is missing, cut short or unreadable.
+
+    None: it is whole, as far as sizes and the files' own heads and tables tell.
+    """
+    try:
+        ranks = read_state(checkpoint)["ranks"]
+        trained_steps(checkpoint)
+        listed = read_json(checkpoint / LIST_FILE) if (checkpoint / LIST_FILE).exists() else {}  # others have none
+    except LensError as error:
+        return str(error)
+    for name, size in listed.items():
+        path = checkpoint / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != size:
+            return f"{name} has {path.stat().st_size:,} bytes, not {size:,}"
+    random_states = "rng_state.pth" if ranks == 1 else "rng_state_*.pth"
+    if len(list(checkpoint.glob(random_states))) != ranks:
+        return f"{random_states} is missing"
+    for names in _NEEDED:
+        if not any(next(checkpoint.glob(name), None) for name in names):
+            return f"{names[0]} is missing"
+    return next((f"{path.name} cannot be read" for path in sorted(checkpoint.iterdir()) if not is_readable(path)), None)
+
+
+def is_readable(path: Path) -> bool:
+    """Whether a file is what its name says, and whole: safetensors by the head, torch's by the directory at the end."""
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt"):
+                return True
+        if path.suffix in (".pt", ".pth"):
+            with zipfile.ZipFile(path):
+                return True
+        if path.suffix == ".json":
+            json.loads(path.read_bytes())
+    except (OSError, ValueError, SafetensorError, zipfile.BadZipFile):
+        return False
+    return True
+
+
+def clear_up(folder: Path) -> None:
+    """Make `folder` ready to be trained in: neither rotation nor resumption meets what a kill or damage has left.
+
+    A checkpoint that is not whole is kept as `damaged-checkpoint-N`, with a warning.
+    """
+    shutil.rmtree(folder / _STAGING, ignore_errors=True)
+    for checkpoint in checkpoints(folder):
+        found = damage(checkpoint)
+        if found is None:
+            continue
+        aside = folder / f"damaged-{checkpoint.name}"
+        shutil.rmtree(aside, ignore_errors=True)
+        checkpoint.rename(aside)
+        last = last_checkpoint(folder)
+        going_on = "there is no other one" if last is None else f"training goes on from {last.name}"
+        logger.warning("%s is not whole (%s): it is kept as %s, and %s", checkpoint, found, aside.name, going_on)
+
+
 def trained_steps(checkpoint: Path) -> int:
-    """Optimiser steps that a checkpoint's policy has seen."""
-    return int(read_json(checkpoint / TRAINER_STATE_NAME)["global_step"])
+    """Optimiser steps that a checkpoint's policy has seen.
+
+    Raises:
+        LensError: if the trainer's state is missing or damaged.
+    """
+    return int(read_json(checkpoint / TRAINER_STATE_NAME, "global_step")["global_step"])
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
-    """What `lens_state.json` says: `{"run": {...}, "rollouts_taken": 12, ...}`."""
-    return read_json(checkpoint / STATE_FILE)
+    """What `lens_state.json` says: `{"run": {...}, "rollouts_taken": 12, ...}`.
+
+    Raises:
+        LensError: if it is missing or damaged.
+    """
+    path = checkpoint / STATE_FILE
+    if not path.exists():
+        raise LensError(f"{path} is missing: take another checkpoint, or start from this one's weights")
+    return read_json(path, *_STATE_KEYS)
 
 
 class CheckpointMixin(Trainer):
@@ -156,11 +238,18 @@ class CheckpointMixin(Trainer):
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None and (Path(checkpoint) / STATE_FILE).is_file():
+        if checkpoint is not None:
             self._load_lens_state(Path(checkpoint))
 
     def _load_lens_state(self, checkpoint: Path) -> None:
-        """Take up the position in the rollouts, the rollouts themselves, and the order of the prompts."""
+        """Take up the position in the rollouts, the rollouts themselves, and the order of the prompts.
+
+        Raises:
+            LensError: if the checkpoint is not whole, or another trainer's.
+        """
+        found = damage(checkpoint)
+        if found is not None:
+            raise LensError(f"{checkpoint} is not whole: {found}")
         state = read_state(checkpoint)
         self._step = state["rollouts_taken"]
         self._failed_saves = state["failed_saves"]
@@ -199,6 +288,8 @@ class CheckpointMixin(Trainer):
 
 def _publish(staged: Path, target: Path) -> None:
     """Rename a finished checkpoint to its name, after every byte of it has reached the disk."""
+    sizes = {str(path.relative_to(staged)): path.stat().st_size for path in staged.rglob("*") if path.is_file()}
+    write_json(staged / LIST_FILE, sizes)
     for path in [*staged.rglob("*"), staged]:
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -206,7 +297,9 @@ def _publish(staged: Path, target: Path) -> None:
         finally:
             os.close(descriptor)
     if target.exists():  # an interrupted run had come further than the checkpoint that it was resumed from
-        target.rename(staged.parent / "replaced")
+        replaced = staged.parent / "replaced"
+        shutil.rmtree(replaced, ignore_errors=True)
+        target.rename(replaced)
     staged.rename(target)
     shutil.rmtree(staged.parent)
 

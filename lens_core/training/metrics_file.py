@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
+
+from lens_core.errors import LensError
+from lens_core.files import read_lines
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -13,12 +15,24 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
     """The steps of the training in `folder`, each `{"step": 10, "reward": 0.31, ...}`; none before it has begun.
 
     A last line that a kill cut short is left out.
+
+    Raises:
+        LensError: if another line is damaged.
     """
     path = folder / METRICS_FILE
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    return list(read_lines(path, "step")) if path.exists() else []
+
+
+def read_finished_metrics(folder: Path) -> list[dict[str, float]]:
+    """The same of a training that has ended: at least one.
+
+    Raises:
+        LensError: if there is none.
+    """
+    steps = read_metrics(folder)
+    if not steps:
+        raise LensError(f"{folder / METRICS_FILE} holds no step: restore it, or train into another folder")
+    return steps
 
 
 def rollout_steps(steps: Sequence[dict[str, float]]) -> list[dict[str, float]]:

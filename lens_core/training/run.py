@@ -29,7 +29,7 @@ from transformers.trainer import TRAINING_ARGS_NAME
 from lens_core.baselines import find_estimator
 from lens_core.config import TrainConfig, VllmConfig
 from lens_core.errors import LensError, first_line
-from lens_core.files import write_text
+from lens_core.files import append_lines, write_text
 from lens_core.rollout.engine import Engine, best_device, encode_prompt, format_prompt, load_policy, require_room
 from lens_core.training.checkpoint import read_state, trained_steps
 from lens_core.training.engine_rollouts import AsyncSampler
@@ -308,6 +308,5 @@ class _MetricsFile(TrainerCallback):
         numbers = {key: float(value) for key, value in logs.items() if isinstance(value, int | float)}
         metrics = {key: value for key, value in numbers.items() if math.isfinite(value)}
         metrics["elapsed_s"] = self._before_s + time.monotonic() - self._start
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": state.global_step, **metrics}) + "\n")
+        append_lines(self._path, [json.dumps({"step": state.global_step, **metrics})])
         self._on_step(state.global_step, metrics)

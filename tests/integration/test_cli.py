@@ -115,6 +115,55 @@ def test_train_and_evaluate_by_hand(
     assert {p.name for p in (tmp_path / "evaluation").iterdir()} == written
 
 
+OUTPUTS = (
+    *(["train"], ["train", "--resume"], ["evaluate", "nowhere", "--data", "nowhere"], ["study"], ["sweep"]),
+    *(["base", "train"], ["base", "smollm2"], ["data", "prepare"], ["register", "nowhere", "--evaluation", "nowhere"]),
+    ["pipeline", "compile"],
+)
+
+
+@pytest.mark.parametrize("command", OUTPUTS, ids=" ".join)
+def test_no_command_writes_into_a_folder_of_somebody_else(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    theirs = {"README.md": "mine", "config.json": "{}", "checkpoint-5/optimizer.pt": ""}
+    for name, text in theirs.items():
+        path = tmp_path / "mine" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert lens(monkeypatch, *command, "-o", "mine") == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("lens: mine is not empty, and does not hold a")
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {str(path.relative_to(tmp_path / "mine")): path.read_text() for path in files} == theirs
+
+
+def test_folder_of_another_command_is_said_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = ("--set=data.train.per_level=4", "--set=data.test.per_level=2")
+    assert not lens(monkeypatch, "data", "prepare", "-o", "data", *small)
+    assert lens(monkeypatch, "evaluate", "nowhere", "--data", "data", "-o", "data") == 2
+    assert "lens: data holds a data folder: choose another folder for an evaluation" in capsys.readouterr().err
+    assert not lens(monkeypatch, "data", "prepare", "-o", "data", *small)  # its own, made anew
+
+
+def test_refused_training_leaves_the_data_of_the_one_before(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    base = str(save_tiny_policy(tmp_path / "tiny"))
+    values = ("data.test.per_level=2", "train.steps=1", "train.warmup_steps=0", "train.checkpoint_every=1")
+    small = ["--base", base, "-o", "policy", *(f"--set={value}" for value in values)]
+    assert not lens(monkeypatch, "train", *small, "--set=data.train.per_level=4")
+    before = (tmp_path / "policy/data/train.jsonl").read_bytes()
+    assert lens(monkeypatch, "train", *small, "--set=data.train.per_level=5") == 2
+    assert "policy holds checkpoints of an earlier training" in capsys.readouterr().err
+    assert (tmp_path / "policy/data/train.jsonl").read_bytes() == before
+
+
 def test_json_lines_of_a_training_are_json_to_the_last(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

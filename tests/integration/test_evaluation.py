@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,32 @@ def test_killed_evaluation_goes_on_and_becomes_the_undisturbed_one(
     assert (tmp_path / "rollouts.jsonl").read_bytes().startswith(left)
     for name in ("rollouts.jsonl", "passk.json", "viewer.html", "evaluation.json"):
         assert (tmp_path / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_second_evaluation_into_a_folder_is_refused_and_the_first_unharmed(
+    tmp_path: Path, base: Path, problems: Path, whole: Path
+) -> None:
+    script = ROOT / "tests/helpers/evaluation_life.py"
+    command = [sys.executable, str(script), str(base), str(problems), str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        next(line for line in first.stdout if parse_marked(line) is not None)
+        os.kill(first.pid, signal.SIGSTOP)  # it is in the middle of it, however fast
+        with pytest.raises(LensError, match="is being written by another command: wait until it has ended, or choose"):
+            stages.evaluate(configuration(), "tiny", problems, base, tmp_path)
+        os.kill(first.pid, signal.SIGCONT)
+        first.stdout.read()
+    assert first.returncode == 0
+    for name in ("rollouts.jsonl", "passk.json", "viewer.html", "evaluation.json"):
+        assert (tmp_path / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_comparison_leaves_a_folder_of_somebody_else_alone(tmp_path: Path, whole: Path) -> None:
+    (tmp_path / "report.html").write_text("mine")
+    with pytest.raises(LensError, match="is not empty, and does not hold a comparison"):
+        stages.compare_evaluations(whole, whole, tmp_path)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
 
 
 def test_torn_line_costs_its_problem_alone(tmp_path: Path, base: Path, problems: Path, whole: Path) -> None:

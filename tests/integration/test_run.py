@@ -5,8 +5,10 @@ import logging
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from lens_core.config import RunConfig, load_config
 from lens_core.errors import LensError
 from lens_core.progress import Progress
 from lens_core.rollout.engine import load_policy
+from lens_core.tracking import Tracking
 from lens_core.training.metrics_file import read_metrics
 
 pytestmark = pytest.mark.integration
@@ -190,11 +193,128 @@ def test_run_of_an_older_release_lacks_new_values_and_goes_on(tmp_path: Path, da
     train(config, data, base, output, resume=True)
 
 
-def test_torn_run_file_is_named(tmp_path: Path, data: Path, base: Path) -> None:
-    output = train(small("train.checkpoint_every=1"), data, base, tmp_path / "policy")
-    (output / "run.json").write_text('{"design": {"base"')
-    with pytest.raises(LensError, match=r"run\.json is damaged"):
-        train(small("train.checkpoint_every=1"), data, base, output, resume=True)
+@pytest.fixture(scope="module")
+def trained(data: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training with a checkpoint after each of its three steps; tests copy it."""
+    return train(small(NSR, "train.checkpoint_every=1"), data, base, tmp_path_factory.mktemp("trained") / "policy")
+
+
+@pytest.mark.parametrize("name", ["run.json", "metrics.jsonl"])
+@pytest.mark.parametrize("text", ["", '{"design": {"base"', "[]"])
+def test_damaged_file_is_named_before_any_work(
+    name: str, text: str, trained: Path, tmp_path: Path, data: Path, base: Path
+) -> None:
+    output = shutil.copytree(trained, tmp_path / "policy")
+    (output / "training.json").unlink()  # as if interrupted
+    (output / name).write_text(text + "\n" if name == "metrics.jsonl" else text)
+    before = contents(output)
+    with pytest.raises(LensError, match=rf"{re.escape(name)}(:1)? is damaged") as caught:
+        train(small(NSR, "train.checkpoint_every=1"), data, base, output, resume=True)
+    assert "\n" not in str(caught.value)
+    assert contents(output) == before
+
+
+def test_damaged_validations_of_checkpoints_are_named(trained: Path, tmp_path: Path, data: Path, base: Path) -> None:
+    output = shutil.copytree(trained, tmp_path / "policy")
+    (output / "checkpoints.jsonl").write_text('{"step": 3}\n[]\n{"st')
+    tracking = Tracking(f"sqlite:///{tmp_path}/mlflow.db", "r")
+    with pytest.raises(LensError, match=r"checkpoints\.jsonl:2 is damaged"):
+        train(small(NSR, "train.checkpoint_every=1"), data, base, output, resume=True, tracking=tracking)
+
+
+def test_training_without_a_metric_says_so(trained: Path, tmp_path: Path, data: Path, base: Path) -> None:
+    output = shutil.copytree(trained, tmp_path / "policy")
+    (output / "training.json").unlink()
+    (output / "metrics.jsonl").write_text("")  # its last checkpoint is that of the last step
+    with pytest.raises(LensError, match=r"metrics\.jsonl holds no step"):
+        train(small(NSR, "train.checkpoint_every=1"), data, base, output, resume=True)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(each.relative_to(folder)): each.read_bytes() for each in folder.rglob("*") if each.is_file()}
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_checkpoints_of_somebody_else_are_neither_used_nor_removed(
+    resume: bool, trained: Path, tmp_path: Path, data: Path, base: Path
+) -> None:
+    """No run.json says that they are ours."""
+    output = tmp_path / "theirs"
+    for name in ("checkpoint-2", "checkpoint-3"):
+        shutil.copytree(trained / name, output / name)
+    before = contents(output)
+    with pytest.raises(LensError, match=r"theirs is not empty, and does not hold a training"):
+        train(small("train.keep_checkpoints=1"), data, base, output, resume=resume)
+    assert contents(output) == before
+
+
+def test_training_whose_run_file_is_gone_is_not_taken_for_another(
+    trained: Path, tmp_path: Path, data: Path, base: Path
+) -> None:
+    output = shutil.copytree(trained, tmp_path / "policy")
+    (output / "run.json").rename(output / ".training.lock")  # ours, as a kill leaves it
+    with pytest.raises(LensError, match=r"holds a training, but not run\.json, which says which"):
+        train(small(NSR, "train.checkpoint_every=1"), data, base, output, "grpo", resume=True)
+
+
+def test_finished_training_is_not_overwritten(tmp_path: Path, data: Path, base: Path) -> None:
+    output = train(small("train.steps=1", "train.checkpoint_every=null"), data, base, tmp_path / "policy")
+    before = contents(output)
+    with pytest.raises(LensError, match=r"holds a finished training: add --resume to go on with it, or choose"):
+        train(small(NSR, "train.steps=1"), data, base, output)
+    assert contents(output) == before
+
+
+HARM: dict[str, Callable[[Path], object]] = {
+    "no lens_state.json": lambda checkpoint: (checkpoint / "lens_state.json").unlink(),
+    "weights cut short": lambda checkpoint: os.truncate(checkpoint / "model.safetensors", 5000),
+    "empty optimiser": lambda checkpoint: os.truncate(checkpoint / "optimizer.pt", 0),
+    "no trainer_state.json": lambda checkpoint: (checkpoint / "trainer_state.json").unlink(),
+    "nothing": lambda checkpoint: [each.unlink() for each in checkpoint.iterdir()],
+}
+
+
+@pytest.mark.parametrize("harm", HARM)
+def test_training_goes_on_from_the_newest_whole_checkpoint(
+    harm: str, trained: Path, tmp_path: Path, data: Path, base: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    output = shutil.copytree(trained, tmp_path / "policy")
+    for name in ("training.json", "model.safetensors"):
+        (output / name).unlink()
+    HARM[harm](output / "checkpoint-3")
+    train(small(NSR, "train.checkpoint_every=1", "train.keep_checkpoints=1"), data, base, output, resume=True)
+    assert "checkpoint-3 is not whole" in caplog.text
+    assert "training goes on from checkpoint-2" in caplog.text
+    assert (output / "model.safetensors").read_bytes() == (trained / "model.safetensors").read_bytes()
+    assert {each.name for each in output.glob("*checkpoint-*")} == {"checkpoint-3", "damaged-checkpoint-3"}
+
+
+def test_answers_that_were_still_to_be_trained_on_are_not_silently_dropped(
+    tmp_path: Path, data: Path, base: Path
+) -> None:
+    config = small(NSR, "train.checkpoint_every=1", "train.keep_checkpoints=3", "train.updates_per_batch=3")
+    whole = train(config, data, base, tmp_path / "whole")
+    output = shutil.copytree(whole, tmp_path / "policy")
+    for name in ("training.json", "model.safetensors", "checkpoint-2/rollouts.safetensors"):
+        (output / name).unlink()
+    shutil.rmtree(output / "checkpoint-3")
+    train(config, data, base, output, resume=True)  # from the first step's
+    assert (output / "damaged-checkpoint-2").is_dir()
+    assert (output / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def test_training_without_a_whole_checkpoint_does_not_begin_again_unasked(
+    trained: Path, tmp_path: Path, data: Path, base: Path
+) -> None:
+    output = shutil.copytree(trained, tmp_path / "policy")
+    (output / "training.json").unlink()
+    for checkpoint in output.glob("checkpoint-*"):
+        (checkpoint / "lens_state.json").unlink()
+    before = contents(output)
+    for _ in range(2):
+        with pytest.raises(LensError, match=r"no checkpoint in .* is whole \(checkpoint-3: .*lens_state\.json is miss"):
+            train(small(NSR, "train.checkpoint_every=1"), data, base, output, resume=True)
+    assert contents(output) == before
 
 
 def test_resuming_where_nothing_is_starts(tmp_path: Path, data: Path, base: Path) -> None:

@@ -1,6 +1,9 @@
 """Tracking with a real MLflow store."""
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from importlib import metadata
 from pathlib import Path
@@ -176,3 +179,34 @@ def test_deleted_experiment_is_named_with_the_command_that_brings_it_back(tmp_pa
             ask()
     client.restore_experiment(experiment)
     assert parent_run(tracking).experiment_id == experiment
+
+
+FIRST = """
+import sys
+from lens_core.tracking import Tracking, parent_run
+print(parent_run(Tracking(sys.argv[1], "demo")).run_id)
+"""
+
+
+def test_commands_that_open_a_new_store_at_once_share_it(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/home/mlflow.db"
+    command = [sys.executable, "-c", FIRST, uri]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    found = {process.communicate()[0] for process in processes}
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert len(found) == 1
+    assert {path.name for path in (tmp_path / "home").iterdir()} == {"mlflow.db", "mlflow.db.lock"}
+
+
+def test_store_whose_making_was_killed_is_made_anew(tmp_path: Path) -> None:
+    """In the middle of its migrations, which do not go on by themselves."""
+    killed = f"""
+import os, signal
+from mlflow.store.db import utils
+utils._upgrade_db = lambda engine: os.kill(os.getpid(), signal.SIGKILL)
+{FIRST}"""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    assert subprocess.run([sys.executable, "-c", killed, uri]).returncode == -signal.SIGKILL
+    (tmp_path / "mlflow.db.partial-journal").write_text("of another database")
+    assert parent_run(Tracking(uri, "demo")).run_id
+    assert {path.name for path in tmp_path.iterdir()} == {"mlflow.db", "mlflow.db.lock"}

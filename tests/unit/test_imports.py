@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "errors": (set(), set()),
     "files": ({"errors"}, set()),
+    "folders": ({"errors", "files"}, {"filelock"}),
     "signals": (set(), {"psutil"}),
     "progress": (set(), set()),
     "recipes": (set(), set()),
@@ -43,25 +44,36 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"errors", "files", "signals", "config", "data", "rollout", "training", "evaluation"},
         {"ray", "optuna", "torch", "transformers", "safetensors"},
     ),
-    "tracking": ({"errors", "files", "signals", "config"}, {"mlflow", "psutil", "requests", "tenacity"}),
+    "tracking": ({"errors", "files", "signals", "config"}, {"filelock", "mlflow", "psutil", "requests", "tenacity"}),
     "report": (
         {"files", "data", "evaluation"},
         {"numpy", "matplotlib", "jinja2", "markupsafe", "optuna", "huggingface_hub"},
     ),
     "kube": ({"errors", "signals", "config"}, {"kubernetes", "pydantic", "requests", "tenacity", "urllib3", "yaml"}),
     "stages": (
-        {"errors", "files", "progress", "config", "data", "rollout", "training", "evaluation"}
+        {"errors", "files", "folders", "progress", "config", "data", "rollout", "training", "evaluation"}
         | {"distributed", "tracking", "report", "kube"},
         {"pydantic", "yaml"},
     ),
     "lens_components": ({"progress", "config", "data", "evaluation", "tracking", "kube", "stages"}, {"kfp"}),
     "lens_pipelines": ({"errors", "config", "kube", "lens_components"}, {"kfp"}),
     "kfp": (
-        {"errors", "files", "progress", "tracking", "kube", "stages", "lens_pipelines"},
+        {"errors", "files", "folders", "progress", "tracking", "kube", "stages", "lens_pipelines"},
         {"google", "kfp", "kfp_server_api", "tenacity", "urllib3"},
     ),
     "cli": (
-        {"errors", "files", "progress", "config", "data", "training", "evaluation", "distributed", "tracking", "report"}
+        {
+            "errors",
+            "folders",
+            "progress",
+            "config",
+            "data",
+            "training",
+            "evaluation",
+            "distributed",
+            "tracking",
+            "report",
+        }
         | {"kube", "stages", "kfp", "lens_pipelines"},
         {"packaging", "psutil", "pydantic_core", "requests", "rich", "torch", "typer", "yaml"},
     ),
@@ -160,6 +172,7 @@ def test_picture_of_the_house_shows_what_the_table_allows() -> None:
     assert {room for arrow in arrows for room in arrow} >= ROOMS.keys() - {
         "errors",
         "files",
+        "folders",
         "lookup",
         "signals",
         "progress",

@@ -7,7 +7,7 @@ import pytest
 
 from lens_core.config import load_config
 from lens_core.errors import LensError
-from lens_core.stages.folder import DESIGN_FILE, TrainingDesign, claim
+from lens_core.stages.folder import DESIGN_FILE, TRAINING_FILE, TrainingDesign, claim, read_training
 
 
 def test_folder_is_claimed_again_by_the_same_configuration(tmp_path: Path) -> None:
@@ -56,3 +56,11 @@ def test_design_of_an_older_release_lacks_what_is_new(tmp_path: Path) -> None:
     del held["config"]["train"]["economy"]["share_prompts"]
     (tmp_path / DESIGN_FILE).write_text(json.dumps(held))
     claim(load_config("ladder-quick"), tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", '{"method": "lens"', "{}", "null"])
+def test_damaged_summary_of_a_training_is_one_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / TRAINING_FILE).write_text(text)
+    with pytest.raises(LensError, match=r"training\.json is damaged") as caught:
+        read_training(tmp_path)
+    assert "\n" not in str(caught.value)
