@@ -26,7 +26,15 @@ from lens_core.tracking.runs import (
     whole_run,
 )
 from lens_core.tracking.sender import MetricsSender
-from lens_core.tracking.store import EXPERIMENT, RUN_TAG, Tracking, check_reachable, describe_store, tracking_for
+from lens_core.tracking.store import (
+    EXPERIMENT,
+    RUN_TAG,
+    Tracking,
+    check_reachable,
+    checked_uri,
+    describe_store,
+    tracking_for,
+)
 from lens_core.tracking.traces import AnswerTrace, log_traces
 
 __all__ = [
@@ -43,6 +51,7 @@ __all__ = [
     "Weights",
     "champion_of",
     "check_reachable",
+    "checked_uri",
     "describe_store",
     "differing",
     "end_parent",
