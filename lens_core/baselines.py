@@ -286,6 +286,8 @@ def check_parameters(estimator: Estimator, parameters: Mapping[str, Any]) -> Non
         ValueError: naming the parameter that it does not take or refuses, or what is wrong with the result.
     """
     _refuse_unknown(estimator, parameters)
+    if estimator in ESTIMATORS.values():
+        _refuse_no_numbers(estimator, parameters)
     rewards = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
     entropies = torch.tensor([[[0.5, 1.0, 0.25], [2.0, 0.5, torch.nan]]] * 2) if needs_entropies(estimator) else None
     try:
@@ -321,6 +323,15 @@ def _refuse_unknown(estimator: Estimator, parameters: Mapping[str, Any]) -> None
     unknown = sorted(parameters.keys() - names)
     if unknown and not takes_any:
         raise ValueError(f"unknown parameters {unknown}; choose from {', '.join(names) if names else 'none'}")
+
+
+def _refuse_no_numbers(estimator: Estimator, parameters: Mapping[str, Any]) -> None:
+    """Python counts True as 1, and some formulas swallow an infinity; a function of your own may know what to do."""
+    defaults = parameters_of(estimator)
+    for name, value in parameters.items():
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+        if isinstance(value, bool | int | float) and not is_number and not isinstance(defaults[name], bool):
+            raise ValueError(f"{name} is {value}; it must be a finite number")
 
 
 def _result_type(rewards: Tensor) -> torch.dtype:

@@ -1,13 +1,19 @@
 """The one exception that a person is meant to read."""
 
+from lens_core.credentials import masked
+
 
 class LensError(Exception):
     """Bad input or an outside system that failed: one line that names the thing and the remedy.
 
-    The CLI prints the message and leaves with `exit_code`; no other exception is expected to reach a user.
+    The CLI prints the message and leaves with `exit_code`; no other exception is expected to reach a user. What is
+    secret in a message, as another library may have put it there, is masked.
     """
 
     exit_code = 2
+
+    def __init__(self, message: str) -> None:
+        super().__init__(masked(message))
 
 
 class StoppedError(LensError):
@@ -23,5 +29,5 @@ class LeftRunningError(LensError):
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception of another library says, on one line; its type where it says nothing."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    """What an exception of another library says, on one line and without secrets; its type where it says nothing."""
+    return masked(next(iter(str(error).splitlines()), type(error).__name__))

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lens_core.config import RunConfig, values_by_hand
+from lens_core.config import RunConfig, json_parameter, values_by_hand
 from lens_core.errors import LensError
 from lens_pipelines import evaluate_pipeline, lens_pipeline, sweep_pipeline
 from lens_pipelines.launch import Launch
@@ -37,7 +37,7 @@ def arguments(launch: Launch) -> dict[str, Any]:
     """
     own = _definition(launch.pipeline).arguments(launch)
     return {
-        "config": launch.config.model_dump_json(),
+        "config": json_parameter(launch.config),
         "run": run_name(launch.config, launch.pipeline),
         "tracking_uri": launch.tracking_uri,
         "overrides": values_by_hand(launch.config),

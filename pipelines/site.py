@@ -21,6 +21,7 @@ from lens_components.configure.component import configure
 from lens_components.evaluate.component import evaluate
 from lens_components.sweep.component import sweep, sweep_as_rayjob
 from lens_components.train.component import train, train_as_rayjob
+from lens_core.config import json_parameter
 from lens_core.errors import LensError
 from lens_core.kube.kfp_task import GPU, evaluation_node, trainer_node
 from lens_core.kube.rayjob import QUEUE
@@ -174,7 +175,7 @@ class Site:
 
     def _launch(self, component: Any, needs: Needs, **inputs: Any) -> PipelineTask:
         assert self.cluster is not None
-        task = component(shared=self.shared, cluster=self.cluster.model_dump_json(), **inputs)
+        task = component(shared=self.shared, cluster=json_parameter(self.cluster), **inputs)
         # The pod knows its name, so that the job goes with it.
         kubernetes.use_field_path_as_env(task, "POD_NAME", "metadata.name")
         kubernetes.use_field_path_as_env(task, "POD_UID", "metadata.uid")

@@ -21,7 +21,7 @@ def sweep(
     from pathlib import Path
 
     from lens_core import stages
-    from lens_core.config import RunConfig
+    from lens_core.config import RunConfig, json_parameter
     from lens_core.progress import print_marked
     from lens_core.stages.sweep import best_over_seeds
     from lens_core.stages.sweep import sweep as run_sweep
@@ -30,7 +30,7 @@ def sweep(
     settings, output = RunConfig.model_validate_json(config), Path(trials.path)
     run_sweep(settings, output, tracking_for(tracking_uri, run), print_marked, Path(data.path))
     shutil.copyfile(output / stages.REPORT_FILE, report.path)
-    return best_over_seeds(output, [int(seed) for seed in seeds]).model_dump_json()  # KFP's numbers are floats
+    return json_parameter(best_over_seeds(output, [int(seed) for seed in seeds]))  # KFP's numbers are floats
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False, task_config_passthroughs=PASSED_ON)
@@ -55,7 +55,7 @@ def sweep_as_rayjob(
     from pathlib import Path
 
     from lens_core import stages
-    from lens_core.config import RunConfig
+    from lens_core.config import RunConfig, json_parameter
     from lens_core.kube.settings import ClusterConfig
     from lens_core.stages import remote
     from lens_core.stages.sweep import best_over_seeds
@@ -66,4 +66,4 @@ def sweep_as_rayjob(
     tracking = tracking_for(tracking_uri, run)
     remote.sweep_as_rayjob(settings, Path(data.path), output, folder, run, where, task, tracking)
     shutil.copyfile(output / stages.REPORT_FILE, report.path)
-    return best_over_seeds(output, [int(seed) for seed in seeds]).model_dump_json()  # KFP's numbers are floats
+    return json_parameter(best_over_seeds(output, [int(seed) for seed in seeds]))  # KFP's numbers are floats

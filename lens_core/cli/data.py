@@ -79,9 +79,9 @@ def data_pass_rates(
 @app.command("ladder")
 def data_ladder(
     output: Annotated[Path, typer.Option("--output", "-o", help="JSON Lines file to write.")],
-    per_level: Annotated[int, typer.Option(min=1, help="Distinct problems of each level.")] = 100,
+    per_level: Annotated[int, typer.Option(min=1, max=10**9, help="Distinct problems of each level.")] = 100,
     level: Annotated[list[int] | None, typer.Option(help="Levels, 1 to 5; default: all. Repeatable.")] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 0,
 ) -> None:
     """Generate problems of the arithmetic ladder, with worked solutions.
 

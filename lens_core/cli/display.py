@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from lens_core.cli.visible import visible
 from lens_core.progress import Progress
 
 if TYPE_CHECKING:
@@ -60,10 +61,12 @@ class Display:
 
     def __init__(self) -> None:
         self._rows: dict[str, tuple[Mapping[str, str], ...]] = {}
-        from rich.console import Console, RenderableType
+        from rich.console import RenderableType
         from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as Bars
         from rich.table import Column, Table
+
+        from lens_core.cli.console import PlainConsole
 
         rows = self._rows
 
@@ -79,9 +82,9 @@ class Display:
                     yield table
 
         # Bound to the stdout of now: pipeline runs redirect sys.stdout later.
-        self.console = Console(file=sys.stdout, highlight=False)
+        self.console = PlainConsole(None, sys.stdout)
         self._bars = BarsAndRows(
-            TextColumn("[bold]{task.description:<16}"),
+            TextColumn("{task.description:<16}", style="bold", markup=False),
             BarColumn(bar_width=16),
             TextColumn("{task.completed}/{task.total}"),
             TimeElapsedColumn(),
@@ -104,11 +107,12 @@ class Display:
             self._print(progress, left)
             return
         if progress.stage not in self._tasks:
-            self._tasks[progress.stage] = self._bars.add_task(progress.stage, total=progress.total, text="", left="")
+            stage = visible(progress.stage)
+            self._tasks[progress.stage] = self._bars.add_task(stage, total=progress.total, text="", left="")
         if progress.rows:
             self._rows[progress.stage] = progress.rows
         task = self._tasks[progress.stage]
-        self._bars.update(task, completed=progress.done, total=progress.total, text=progress.text, left=left)
+        self._bars.update(task, completed=progress.done, total=progress.total, text=visible(progress.text), left=left)
 
     def _print(self, progress: Progress, left: str) -> None:
         tenth = 10 * progress.done // progress.total
@@ -116,8 +120,8 @@ class Display:
             return
         self._tenths[progress.stage] = tenth
         spent, count = _clock(time.monotonic() - self._start), f"{progress.done}/{progress.total}"
-        said = ", ".join(part for part in (progress.text, left) if part)
-        self.console.print(f"{spent}  {progress.stage:<16} {count:>9}  {said}", soft_wrap=True, markup=False)
+        said = ", ".join(part for part in (" ".join(progress.text.split()), left) if part)
+        self.console.print(f"{spent}  {progress.stage:<16} {count:>9}  {said}", soft_wrap=True)
 
     def __enter__(self) -> Display:
         self._bars.start()

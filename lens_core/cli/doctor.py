@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -16,8 +16,10 @@ from urllib.parse import urlparse
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from lens_core.config import checked_address
+from lens_core.credentials import masked_address
 from lens_core.errors import LensError, first_line
-from lens_core.tracking import describe_store
+from lens_core.tracking import checked_uri, describe_store
 
 _DISK_GB, _MEMORY_GB = 5, 4
 """What the demo needs, with something to spare."""
@@ -35,20 +37,29 @@ class Check:
 
 
 def examine(home: Path, tracking_uri: str, kfp_endpoint: str | None) -> list[Check]:
-    """All checks, each within seconds."""
-    return [
-        _python(),
-        _packages("packages", None),
-        _gpu(),
-        _memory(),
-        _disk(home),
-        _packages("Ray", "ray"),
-        *_ray_cluster(os.environ.get("RAY_ADDRESS")),
-        _packages("vLLM", "vllm"),
-        _mlflow(tracking_uri),
-        _packages("KFP", "kfp"),
-        *([] if kfp_endpoint is None else [_kfp(kfp_endpoint)]),
-    ]
+    """All checks, each within seconds; one that fails itself is broken, and the others go on."""
+    checks: dict[str, Callable[[], Check | list[Check]]] = {
+        "Python": _python,
+        "packages": lambda: _packages("packages", None),
+        "GPU": _gpu,
+        "memory": _memory,
+        "disk": lambda: _disk(home),
+        "Ray": lambda: _packages("Ray", "ray"),
+        "Ray cluster": lambda: _ray_cluster(os.environ.get("RAY_ADDRESS")),
+        "vLLM": lambda: _packages("vLLM", "vllm"),
+        "MLflow": lambda: _mlflow(tracking_uri),
+        "KFP": lambda: _packages("KFP", "kfp"),
+        "KFP endpoint": lambda: [] if kfp_endpoint is None else _kfp(kfp_endpoint),
+    }
+    found = [_looked(name, look) for name, look in checks.items()]
+    return [check for each in found for check in (each if isinstance(each, list) else [each])]
+
+
+def _looked(name: str, look: Callable[[], Check | list[Check]]) -> Check | list[Check]:
+    try:
+        return look()
+    except Exception as error:  # whatever a library raises about a machine that is not in order
+        return Check(name, "broken", f"{type(error).__name__}: {first_line(error)}", "please report it")
 
 
 def _python() -> Check:
@@ -134,7 +145,7 @@ def _memory() -> Check:
 
 def _disk(home: Path) -> Check:
     place = home.absolute()
-    while not place.exists():
+    while not os.path.exists(place):  # False, too, where we may not look
         place = place.parent
     free = shutil.disk_usage(place).free
     found = f"{free / 1e9:.1f} GB free at {place}"
@@ -149,20 +160,21 @@ def _ray_cluster(address: str | None) -> list[Check]:
     """The cluster that RAY_ADDRESS names; without one Ray starts one on this machine."""
     if address is None:
         return []
-    parsed = urlparse(address if "//" in address else f"//{address}")
-    if parsed.hostname is None or parsed.port is None:  # `auto`, `local`
-        return [Check("Ray cluster", "ok", f"RAY_ADDRESS={address}")]
+    shown = masked_address(address)
     try:
+        parsed = urlparse(address if "//" in address else f"//{address}")
+        if parsed.hostname is None or parsed.port is None:  # `auto`, `local`
+            return [Check("Ray cluster", "ok", f"RAY_ADDRESS={shown}")]
         socket.create_connection((parsed.hostname, parsed.port), timeout=5).close()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: no address at all
         remedy = "start it (`ray start --head`), or unset RAY_ADDRESS to use this machine alone"
-        return [Check("Ray cluster", "broken", f"{address} does not answer ({error})", remedy)]
-    return [Check("Ray cluster", "ok", f"{address} answers")]
+        return [Check("Ray cluster", "broken", f"{shown} does not answer ({first_line(error)})", remedy)]
+    return [Check("Ray cluster", "ok", f"{shown} answers")]
 
 
 def _mlflow(uri: str) -> Check:
     try:
-        return Check("MLflow", "ok", f"{uri}: {describe_store(uri)}")
+        return Check("MLflow", "ok", f"{checked_uri(uri)}: {describe_store(uri)}")
     except ImportError as error:
         return Check("MLflow", "broken", f"mlflow cannot be imported ({first_line(error)})", "pip install mlflow")
     except LensError as error:
@@ -174,6 +186,10 @@ def _kfp(endpoint: str) -> Check:
     """A login page, which a gateway shows without a credential, is no answer."""
     import requests
 
+    try:
+        checked_address(endpoint, "the address of the KFP endpoint", "set KFP_TOKEN")
+    except LensError as error:
+        return Check("KFP endpoint", "broken", str(error), "set KFP_ENDPOINT to an address alone")
     token, cookie = os.environ.get("KFP_TOKEN"), os.environ.get("KFP_COOKIE")
     headers = {} if token is None else {"Authorization": f"Bearer {token.strip()}"}
     headers |= {} if cookie is None else {"Cookie": cookie.strip()}
@@ -182,7 +198,7 @@ def _kfp(endpoint: str) -> Check:
         answer = requests.get(address, headers=headers, timeout=5, allow_redirects=False)
         answer.raise_for_status()
         answer.json()
-    except requests.RequestException as error:
+    except (requests.RequestException, ValueError) as error:  # ValueError: a token that cannot be sent
         remedy = (
             "check the address (with kubectl: port-forward -n kubeflow svc/ml-pipeline 8888), KFP_TOKEN and KFP_COOKIE"
         )

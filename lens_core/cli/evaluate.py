@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lens_core.cli.options import DEFAULT_HOME, Config, Home, Overrides, TrackingUri, settings_of, store_of
-from lens_core.cli.output import conclude, progress, relative
+from lens_core.cli.output import conclude, progress, relative, say
 from lens_core.folders import EVALUATION, claimed
 
 app = typer.Typer()
@@ -54,7 +54,7 @@ def evaluate(
 
     def show() -> None:
         print_evaluation(report)
-        typer.echo(f"\nSamples: {relative(viewer)}")
+        say(f"\nSamples: {relative(viewer)}")
 
     conclude({"evaluation": folder, "viewer": viewer, **report.model_dump(mode="json")}, show)
 
@@ -80,7 +80,7 @@ def compare(
 
     def show() -> None:
         print_comparison(found)
-        typer.echo(f"\n{answer(found)}\n\nReport:  {relative(report)}")
+        say(f"\n{answer(found)}\n\nReport:  {relative(report)}")
 
     conclude({"report": report, "answer": answer(found), **found.model_dump(mode="json")}, show)
 

@@ -17,7 +17,7 @@ from lens_core.cli.options import (
     settings_of,
     store_of,
 )
-from lens_core.cli.output import conclude, progress, relative, remark
+from lens_core.cli.output import conclude, progress, relative, remark, say
 from lens_core.folders import STUDY, SWEEP, claimed
 
 app = typer.Typer()
@@ -54,7 +54,7 @@ def study(
 
     def show() -> None:
         print_study(found)
-        typer.echo(f"\n{answer(found)}\n\nReport:  {relative(report)}")
+        say(f"\n{answer(found)}\n\nReport:  {relative(report)}")
 
     conclude({"report": report, "answer": answer(found), **found}, show)
 
@@ -88,6 +88,6 @@ def sweep(
 
     def show() -> None:
         print_sweep(found)
-        typer.echo(f"\nReport:  {relative(report)}\nBest:    {relative(best)}")
+        say(f"\nReport:  {relative(report)}\nBest:    {relative(best)}")
 
     conclude({**found, "report": report, "best_config": best}, show)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lens_core.cli.output import conclude
+from lens_core.cli.output import conclude, say
 from lens_core.errors import LensError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def launch(
     cluster: Cluster,
     run: Annotated[str, typer.Option(help="Name of the run that the job belongs to.")],
     task: Annotated[str, typer.Option(help="Name of the task within the run.")] = "train",
-    attempt: Annotated[int, typer.Option(min=0, help="Raise it to run the same task once more.")] = 0,
+    attempt: Annotated[int, typer.Option(min=0, max=10**6, help="Raise it to run the same task once more.")] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the checked manifest; touch nothing.")] = False,
     overrides: Overrides = None,
 ) -> None:
@@ -44,7 +44,7 @@ def launch(
     from lens_core.kube.api import Api
 
     api = Api()
-    state = launch_job(_job(command, cluster, run, task, attempt, overrides, api.namespace), api, on_line=typer.echo)
+    state = launch_job(_job(command, cluster, run, task, attempt, overrides, api.namespace), api, on_line=say)
     conclude({"dashboard": state.dashboard_url}, f"Dashboard:  {state.dashboard_url}")
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
+import tempfile
+import traceback
 from importlib import metadata
 from typing import Annotated, Any
 
@@ -13,7 +16,8 @@ from typer.exceptions import TyperException
 
 from lens_core.cli import data, evaluate, experiments, kube, output, pipeline, recipe, runs, train
 from lens_core.cli.options import DEFAULT_HOME, Home, Overrides, TrackingUri, settings_of, store_of
-from lens_core.errors import LensError
+from lens_core.credentials import masked
+from lens_core.errors import LensError, first_line
 
 GENERAL = ("--debug", "--quiet", "-q", "--json")
 """Options of every command, which may stand anywhere before `--`."""
@@ -46,7 +50,7 @@ app.add_typer(kube.app, name="k8s")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"lens {metadata.version('lens-grpo')}")
+        output.say(f"lens {metadata.version('lens-grpo')}")
         raise typer.Exit
 
 
@@ -79,11 +83,16 @@ def demo(home: Home = DEFAULT_HOME, tracking_uri: TrackingUri = None, overrides:
 
 _INTERRUPTED = 130
 """Typer's exit code after Ctrl-C, the shell's convention of 128 + SIGINT."""
+_UNEXPECTED = 70
+"""EX_SOFTWARE of sysexits.h: a fault of ours, and not of the input."""
 
 
 def main() -> None:
-    """Entry point: bad input is one line and exit code 2; `--debug` anywhere shows the traceback instead."""
-    debug = "--debug" in sys.argv
+    """Entry point: bad input is one line and exit code 2, a fault of ours one line and 70, its traceback in a file.
+
+    `--debug` anywhere before `--` shows the traceback instead.
+    """
+    debug = "--debug" in sys.argv[: sys.argv.index("--") if "--" in sys.argv else None]
     os.environ.setdefault("TQDM_DISABLE", "1")  # libraries' bars for every file would run through ours
     try:
         code = app(sys.argv[1:], standalone_mode=False)
@@ -98,10 +107,43 @@ def main() -> None:
             raise
         _complain(str(error))
         sys.exit(error.exit_code)
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        _report(error, debug)
+        sys.exit(_UNEXPECTED)
     if code == _INTERRUPTED:
         _complain("interrupted; finished steps are kept, and the same command goes on from them")
     sys.exit(code)
 
 
 def _complain(message: str) -> None:
-    typer.echo(f"lens: {' '.join(message.split())}", err=True)
+    output.say(masked(f"lens: {' '.join(message.split())}"), err=True)
+
+
+def _nobody_reads() -> bool:
+    """Whether whoever read our output, such as `head`, has seen enough; other pipes break as well."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return True
+    return False
+
+
+def _report(error: Exception, debug: bool) -> None:
+    """Say that an exception reached us which nobody expected, and where its traceback is: here, or in a file."""
+    trace = masked("".join(traceback.format_exception(error)))
+    if debug:
+        output.say(trace.rstrip(), err=True)
+        return
+    said = f"unexpected {type(error).__name__}: {first_line(error)[:200]}; --debug shows the traceback"
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="lens-", suffix=".log", delete=False, encoding="utf-8", errors="backslashreplace"
+        ) as file:
+            file.write(f"lens {metadata.version('lens-grpo')}: {masked(shlex.join(sys.argv[1:]))}\n\n{trace}")
+    except OSError:  # no disk to write to: perhaps what went wrong
+        _complain(said)
+        return
+    _complain(f"{said}, which is in {file.name}; please report it")

@@ -43,8 +43,14 @@ def settings_of(config: str, overrides: list[str] | None) -> RunConfig:
 
 
 def store_of(tracking_uri: str | None, home: Path) -> str:
-    """MLflow's store: the one that is named, else the one in the home folder."""
-    return f"sqlite:///{(home / 'mlflow.db').absolute()}" if tracking_uri is None else tracking_uri
+    """MLflow's store: the one that is named, else the one in the home folder.
+
+    Raises:
+        LensError: if the one that is named holds a password: the store is printed, logged and handed on.
+    """
+    from lens_core.tracking import checked_uri
+
+    return f"sqlite:///{(home / 'mlflow.db').absolute()}" if tracking_uri is None else checked_uri(tracking_uri)
 
 
 def made_of_options(**makers: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from lens_core.cli.visible import visible
+
 if TYPE_CHECKING:
     from lens_core.progress import Listener
 
@@ -43,10 +45,15 @@ def progress() -> Iterator[Listener]:
             yield display
 
 
+def say(text: str, *, err: bool = False) -> None:
+    """Print a line, or several, to stdout or stderr: how everything that is no table reaches a terminal."""
+    typer.echo(visible(text), err=err)
+
+
 def remark(text: str) -> None:
     """Something for a person to read before the result."""
     if manner.get() == FOR_A_PERSON:
-        typer.echo(text)
+        say(text)
 
 
 def conclude(result: Any, shown: str | Callable[[], None]) -> None:
@@ -61,7 +68,7 @@ def conclude(result: Any, shown: str | Callable[[], None]) -> None:
 
         typer.echo(to_json(result, inf_nan_mode="null").decode())
     elif isinstance(shown, str):
-        typer.echo(shown)
+        say(shown)
     else:
         shown()
 

@@ -20,7 +20,7 @@ from lens_core.cli.options import (
     settings_of,
     store_of,
 )
-from lens_core.cli.output import conclude, progress, relative, remark
+from lens_core.cli.output import conclude, progress, relative, remark, say
 from lens_core.errors import LeftRunningError, LensError
 
 if TYPE_CHECKING:
@@ -314,17 +314,18 @@ def _wait(client: "Client", run_id: str, timeout_s: float) -> None:
 
 
 def _print_run(run: "Run") -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    typer.echo(f"{run.name}  {run.state}  {_span(run.created, run.ended)}\n{run.address}")
+    from lens_core.cli.console import PlainConsole
+
+    say(f"{run.name}  {run.state}  {_span(run.created, run.ended)}\n{run.address}")
     if run.tasks:
         table = Table("task", "state", "began and took")
         for task in run.tasks:
             table.add_row(task.name, task.state, _span(task.started, task.ended))
-        Console(width=None if sys.stdout.isatty() else 140).print(table)
+        PlainConsole(140).print(table)
     if run.error is not None:
-        typer.echo(f"Failed: {run.error}\nLogs:   lens pipeline logs {run.id}")
+        say(f"Failed: {run.error}\nLogs:   lens pipeline logs {run.id}")
 
 
 def _span(began: datetime | None, ended: datetime | None) -> str:
@@ -343,8 +344,8 @@ def _print_result(run: "LocalRun", tracking_uri: str) -> None:
     print_tables([parse(PassKReport, report, str(run.folder)) for report in run.comparison()["evaluations"]])
     mlflow = relative(Path(sys.executable).with_name("mlflow"))
     store = f"sqlite:///{relative(Path(tracking_uri.removeprefix('sqlite:///')))}"
-    typer.echo(f"\nReport:  {relative(run.report)}")
+    say(f"\nReport:  {relative(run.report)}")
     if tracking_uri.startswith("sqlite:///"):
-        typer.echo(f"MLflow:  {shlex.join([str(mlflow), 'ui', '--backend-store-uri', store])}")
+        say(f"MLflow:  {shlex.join([str(mlflow), 'ui', '--backend-store-uri', store])}")
     else:
-        typer.echo(f"MLflow:  {tracking_uri}")
+        say(f"MLflow:  {tracking_uri}")

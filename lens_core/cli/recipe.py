@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -91,13 +90,14 @@ def as_yaml(settings: RunConfig) -> str:
 
 def _print_recipes(recipes: Mapping[str, About]) -> None:
     """Each line begins with a name, except where a terminal is too narrow for the line."""
-    from rich.console import Console
     from rich.table import Table
+
+    from lens_core.cli.console import PlainConsole
 
     table = Table("recipe", "hardware", "hours", "source", box=None, pad_edge=False)
     for name, about in recipes.items():
         table.add_row(name, about.hardware, about.hours, about.source)
-    Console(width=None if sys.stdout.isatty() else 1000).print(table)
+    PlainConsole(1000).print(table)
 
 
 def _in_words(setting: Setting) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from lens_core.cli.options import DEFAULT_HOME, Config, Home, Overrides, TrackingUri, settings_of, store_of
-from lens_core.cli.output import conclude, remark
+from lens_core.cli.output import conclude, remark, say
 from lens_core.errors import LensError
 from lens_core.folders import REGISTRATION, claimed
 
@@ -75,7 +75,7 @@ def runs(
     compare: Annotated[
         list[str] | None, typer.Argument(metavar="[A B]", help="Two runs to compare: ids, or RUN/STAGE.")
     ] = None,
-    newest: Annotated[int, typer.Option("-n", min=1, help="Pipeline runs to list.")] = 10,
+    newest: Annotated[int, typer.Option("-n", min=1, max=10_000, help="Pipeline runs to list.")] = 10,
     home: Home = DEFAULT_HOME,
     tracking_uri: TrackingUri = None,
 ) -> None:
@@ -117,7 +117,7 @@ def ui(
         conclude({"address": uri}, uri)
         return
     list_runs(uri, 1)  # makes the store, and closes runs that were killed
-    typer.echo(f"MLflow:  http://{host}:{port} (experiment {EXPERIMENT}, {uri}); Ctrl-C ends it")
+    say(f"MLflow:  http://{host}:{port} (experiment {EXPERIMENT}, {uri}); Ctrl-C ends it")
     sys.stdout.flush()
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
     command += ["--workers", "1"]  # for one person; each takes seconds to start, and a few hundred MB
@@ -138,7 +138,7 @@ def doctor(
     from lens_core.cli.doctor import examine
     from lens_core.cli.tables import print_checks
 
-    checks = examine(home, store_of(tracking_uri, home), kfp_endpoint)
+    checks = examine(home, store_of(None, home) if tracking_uri is None else tracking_uri, kfp_endpoint)
     conclude(checks, lambda: print_checks(checks))
     if any(check.status == "broken" for check in checks):
         raise typer.Exit(1)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lens_core.cli.console import PlainConsole
+from lens_core.cli.visible import visible
 from lens_core.evaluation.by_problem import PairedComparison
 from lens_core.evaluation.metrics import METRICS, METRICS_BY_K, in_words
 from lens_core.evaluation.passk import FEW, FEW_NOTE, Estimate
@@ -27,15 +27,10 @@ _DUELS = 5
 """Problems shown from each end of the list of wins and losses; the report has them all."""
 
 
-def _console() -> Console:
-    """Of the terminal's width; wide enough for every table where there is none."""
-    return Console(width=None if sys.stdout.isatty() else 140)
-
-
 def print_tables(reports: Sequence[PassKReport]) -> None:
     """Pass@k of each model, then its Pass@1 by level, in percent with 95 % intervals."""
     ks, levels = reports[0].ks, sorted({level for report in reports for level in report.levels})
-    console = _console()
+    console = PlainConsole()
     table = Table(title=f"Pass@k, % [95 % interval], {reports[0].problems} problems x {reports[0].n} answers")
     by_level = Table(title=f"Pass@{ks[0]} by level, %")
     table.add_column("")
@@ -54,7 +49,7 @@ def print_tables(reports: Sequence[PassKReport]) -> None:
 
 def print_evaluation(report: PassKReport) -> None:
     """All that an evaluation found: every metric and the reliability table; by level, subject and source as well."""
-    console = _console()
+    console = PlainConsole()
     table = Table(title=f"{report.model}, % [95 % interval], {report.problems} problems x {report.n} answers")
     for title in ("", *(f"k = {k}" for k in report.ks)):
         table.add_column(title, justify="right" if title else "left")
@@ -120,7 +115,7 @@ def print_comparison(found: PairedComparison) -> None:
             f"{each.p:.2g}",
             f"{of.problems} {FEW}" if of.few else str(of.problems),
         )
-    console = _console()
+    console = PlainConsole()
     console.print(table)
     if any(each.difference.few for each in found.rows().values()):
         console.print(FEW_NOTE)
@@ -158,7 +153,7 @@ def print_study(found: Mapping[str, Any]) -> None:
             low, high = signed(each["mean"]["low"]), signed(each["mean"]["high"])
             cells += [f"{signed(each['mean']['mean'])} [{low}, {high}]", f"{each['p']:.3f}", f"{each['p_holm']:.3f}"]
         table.add_row(method, *cells)
-    _console().print(table)
+    PlainConsole().print(table)
 
 
 def print_sweep(found: Mapping[str, Any], most: int = 10) -> None:
@@ -174,7 +169,7 @@ def print_sweep(found: Mapping[str, Any], most: int = 10) -> None:
         values = [f"{value:.3g}" if isinstance(value, float) else str(value) for value in trial["values"].values()]
         result = "" if trial["value"] is None else f"{100 * trial['value']:.1f} %"
         table.add_row(result, trial["status"], f"{last['step']:.0f}", *values)
-    _console().print(table)
+    PlainConsole().print(table)
 
 
 def print_runs(rows: Sequence[RunRow]) -> None:
@@ -185,12 +180,12 @@ def print_runs(rows: Sequence[RunRow]) -> None:
     colours = {"FINISHED": "green", "RUNNING": "cyan", "FAILED": "red", "KILLED": "yellow"}
     now = time.time()
     for row in rows:
-        name = Text("  " * row.depth + row.name, style="bold" if row.depth == 0 else "")
-        status = Text(row.status.lower(), style=colours.get(row.status, ""))
+        name = Text(visible("  " * row.depth + row.name), style="bold" if row.depth == 0 else "")
+        status = Text(visible(row.status.lower()), style=colours.get(row.status, ""))
         reached = "" if row.pass_at_1 is None else f"{100 * row.pass_at_1:.1f} %"
         took = duration((now if row.ended_s is None else row.ended_s) - row.started_s)
         table.add_row(name, status, row.method or "", reached, duration(now - row.started_s), took, row.id[:8])
-    _console().print(table)
+    PlainConsole().print(table)
 
 
 def print_two_runs(a: RunRow, b: RunRow) -> None:
@@ -208,7 +203,7 @@ def print_two_runs(a: RunRow, b: RunRow) -> None:
             metrics.add_row(key, *("-" if value is None else f"{value:.4g}" for value in values), difference)
     for table in (params, metrics):
         if table.row_count:
-            _console().print(table)
+            PlainConsole().print(table)
 
 
 def print_checks(checks: Sequence[Check]) -> None:
@@ -216,12 +211,12 @@ def print_checks(checks: Sequence[Check]) -> None:
     colours = {"ok": "green", "missing": "yellow", "broken": "red"}
     table = Table(show_header=False)
     for check in checks:
-        table.add_row(check.name, Text(check.status, colours[check.status]), Text(check.found))
-    console = _console()
+        table.add_row(check.name, Text(check.status, colours[check.status]), check.found)
+    console = PlainConsole()
     console.print(table)
     for check in checks:
         if check.remedy:
-            console.print(Text(f"{check.name}: {check.remedy}"), soft_wrap=True)
+            console.print(f"{check.name}: {check.remedy}", soft_wrap=True)
 
 
 def duration(seconds: float) -> str:
@@ -238,4 +233,4 @@ def print_plan(plan: Mapping[str, Mapping[str, str]]) -> None:
         table = Table(title=title, title_justify="left", show_header=False)
         for name, value in rows.items():
             table.add_row(name, value)
-        _console().print(table)
+        PlainConsole().print(table)

@@ -20,7 +20,7 @@ from lens_core.cli.options import (
     settings_of,
     store_of,
 )
-from lens_core.cli.output import conclude, progress
+from lens_core.cli.output import conclude, progress, say
 from lens_core.cli.recipe import as_yaml
 from lens_core.errors import LensError
 from lens_core.folders import BASE_POLICY, TRAINING, claimed
@@ -35,7 +35,8 @@ app.add_typer(base_app, name="base")
 
 @base_app.command("train")
 def base_train(
-    output: Output, steps: Annotated[int | None, typer.Option(min=1, help="Default: the shipped recipe's.")] = None
+    output: Output,
+    steps: Annotated[int | None, typer.Option(min=1, max=10**8, help="Default: the shipped recipe's.")] = None,
 ) -> None:
     """Make the demo's base policy again: about five minutes on two cores.
 
@@ -107,11 +108,13 @@ def train(
         plan = plan_training(settings, method, base)
 
         def show() -> None:
-            typer.echo(as_yaml(settings), nl=False)
+            say(as_yaml(settings).rstrip())
             print_plan(plan)
 
         conclude({"config": settings, "plan": plan}, show)
         return
+    settings.required_method(method)
+    count = _workers(workers)
     folder = Path("runs") / settings.name / method if output is None else output
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (data is None or base is None):
         raise LensError("several processes cannot prepare one folder: run `lens data prepare`, pass --data and --base")
@@ -132,7 +135,7 @@ def train(
             if not (resume and (data / SUMMARY_FILE).exists()):
                 stages.prepare(settings, data, tracking, display)
         start = stages.base(settings, folder / "base") if base is None else base
-        stages.train(settings, method, data, start, folder, tracking, display, resume, _workers(workers))
+        stages.train(settings, method, data, start, folder, tracking, display, resume, count)
     summary = stages.read_training(folder)
     conclude({"policy": folder, **summary}, str(folder))
 

@@ -5,10 +5,20 @@ from lens_core.config.evaluation import EvaluationConfig
 from lens_core.config.experiments import DISTRIBUTIONS, StudyConfig, SweepConfig
 from lens_core.config.load import load_config, recipe_abouts, recipe_names
 from lens_core.config.method import Method
-from lens_core.config.names import checked_name
+from lens_core.config.names import checked_address, checked_name
 from lens_core.config.overrides import changed_by, overridden, values_by_hand
 from lens_core.config.run import SHIPPED_BASE, About, ModelShape, RunConfig
-from lens_core.config.sections import Section, describe, differing, flattened, override_value, parse, set_value
+from lens_core.config.sections import (
+    Section,
+    describe,
+    differing,
+    flattened,
+    json_parameter,
+    override_value,
+    parse,
+    set_value,
+)
+from lens_core.config.text import read_text, read_yaml, require_regular
 from lens_core.config.train import (
     CHANGEABLE,
     EconomyConfig,
@@ -42,16 +52,21 @@ __all__ = [
     "TrainConfig",
     "VllmConfig",
     "changed_by",
+    "checked_address",
     "checked_name",
     "describe",
     "differing",
     "flattened",
+    "json_parameter",
     "load_config",
     "overridden",
     "override_value",
     "parse",
+    "read_text",
+    "read_yaml",
     "recipe_abouts",
     "recipe_names",
+    "require_regular",
     "set_value",
     "values_by_hand",
 ]

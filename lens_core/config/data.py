@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -29,21 +29,21 @@ class SourceConfig(Section):
     """Split of a folder or of a data set on the hub; None: `train`."""
     subset: tuple[str, ...] = ()
     """Configurations of a data set on the hub, read one after the other, or a single name; empty: the default one."""
-    levels: tuple[int, ...] | None = None
+    levels: tuple[Annotated[int, Field(ge=-(2**31), lt=2**31)], ...] | None = None
     """Keep only problems of these levels; None: all."""
     synthetic: bool = True
     """Whether to keep problems that their set marks as synthetic (NuminaMath-1.5)."""
-    limit: int | None = Field(None, ge=1)
+    limit: int | None = Field(None, ge=1, le=10**12)
     """Keep a random subset of this many distinct problems, drawn with `seed` from what is left after all filters and
     decontamination; None: all."""
-    per_level: int | None = Field(None, ge=1)
+    per_level: int | None = Field(None, ge=1, le=10**9)
     """Number of distinct problems at each level; `ladder` needs it, and no other kind takes it."""
     tasks: dict[str, dict[str, Any]] | None = Field(None, min_length=1)
     """`reasoning_gym` only: its task families, each with parameters of its own, for example `{chain_sum: {max_terms:
     3}, word_sorting: {}}`."""
     size: int | None = Field(None, ge=1, le=2**20)
     """`reasoning_gym` only: number of problems, of the families in turns."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     """Random seed of generated problems, and of the subset that `limit` keeps."""
     name: str | None = None
     """Name of the source in counts and tables; None: the kind, or for `huggingface` the name of the file or data
@@ -99,7 +99,7 @@ class DecontaminationConfig(Section):
     near: float | None = Field(0.8, ge=0.5, le=1)
     """Jaccard similarity of two prompts' n-grams at or above which they are near duplicates; None: only equal prompts
     are."""
-    ngram: int = Field(3, ge=1)
+    ngram: int = Field(3, ge=1, le=1000)
     """Number of tokens in an n-gram."""
 
 
@@ -132,18 +132,18 @@ class DataConfig(Section):
     """Problems to evaluate on; None: the fraction `test_share` of the training problems is held out."""
     test_share: float = Field(0.1, gt=0, lt=1)
     """Fraction of the training problems to hold out for evaluation if `test` is None."""
-    validation: int = Field(0, ge=0)
+    validation: int = Field(0, ge=0, le=10**12)
     """Number of training problems to hold out for tuning: `lens sweep` compares its trials on them, never on the test
     problems."""
     decontamination: DecontaminationConfig = DecontaminationConfig()
     """How training problems that are also evaluation problems are recognised; they are always removed."""
-    max_prompt_tokens: int | None = Field(None, ge=1)
+    max_prompt_tokens: int | None = Field(None, ge=1, le=2**22)
     """Drop training problems whose formatted prompt has more tokens of the base policy's tokenizer; None: no limit."""
     pass_rate: PassRateConfig | None = None
     """Keep only training problems of a certain difficulty; None: all."""
     format: Literal["jsonl", "parquet"] = "jsonl"
     """Format of the prepared files."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     """Random seed of the hold-outs and of the order of the training problems."""
     skip_bad_rows: bool = False
     """Count bad rows and write them to `bad_rows.jsonl` instead of stopping at the first."""

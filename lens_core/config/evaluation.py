@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from lens_core.config.sections import Section
-from lens_core.config.train import PromptConfig
+from lens_core.config.train import MOST_NEW_TOKENS, PromptConfig, Temperature
 from lens_core.config.verifier import AnswerPattern, Verifier
 from lens_core.verify.plugin import BUILT_IN
 
@@ -15,17 +15,17 @@ from lens_core.verify.plugin import BUILT_IN
 class EvaluationConfig(Section):
     """Pass@k on the test problems."""
 
-    n: int = Field(16, ge=1)
+    n: int = Field(16, ge=1, le=2**17)
     """Number of completions of each problem."""
-    ks: tuple[int, ...] = (1, 2, 4, 8, 16)
+    ks: tuple[Annotated[int, Field(ge=1, le=2**17)], ...] = (1, 2, 4, 8, 16)
     """The k of Pass@k and maj@k, in rising order, at least 1 and at most `n` (unbiased estimate, arXiv 2107.03374)."""
-    max_new_tokens: int = Field(ge=1)
+    max_new_tokens: int = Field(ge=1, le=MOST_NEW_TOKENS)
     """Longest completion, in tokens; longer ones are cut off."""
     prompt: PromptConfig = PromptConfig()
     """How the policy is asked; in a run's configuration the default is `train.prompt`."""
-    temperature: float = Field(1.0, gt=0)
+    temperature: Temperature = 1.0
     """Sampling temperature; top-p, top-k and min-p stay off."""
-    batch_size: int = Field(256, ge=1)
+    batch_size: int = Field(256, ge=1, le=2**20)
     """Number of completions that are decoded together."""
     engine: Literal["auto", "transformers", "vllm"] = "auto"
     """What samples the completions. `auto`: vLLM if the package is installed and there is a GPU, else transformers.
@@ -34,11 +34,11 @@ class EvaluationConfig(Section):
     """What grades the completions; must equal `train.verifier`."""
     answer_pattern: AnswerPattern | None = None
     """How the built-in verifier finds the final answer; must equal `train.answer_pattern`."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     """Random seed of sampling; equal for all policies, so that they are compared on the same random draws."""
     token_logprobs: bool = True
     """Also record the confidence in each token, which the viewer shows as colour: about 7 bytes per token."""
-    traces: int = Field(50, ge=0)
+    traces: int = Field(50, ge=0, le=10**6)
     """Number of completions, drawn at random with `seed`, to keep in MLflow as traces."""
 
     @model_validator(mode="after")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from lens_core.config.sections import Section
-from lens_core.config.train import Seed
+from lens_core.config.train import MOST_STEPS, Seed
 
 _LISTS = ("choice", "grid_search")
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
 
 
 DISTRIBUTIONS = (*_LISTS, "uniform", "quniform", "loguniform", "randint", "lograndint")
@@ -23,9 +28,9 @@ class StudyConfig(Section):
     """`train.seed` of each training; methods are compared in pairs of the same seed."""
     reference: str = "grpo"
     """The method that the others are compared with; one of `methods`."""
-    cpus_per_training: int = Field(1, ge=1)
+    cpus_per_training: int = Field(1, ge=1, le=2**12)
     """Ray CPUs for each training; as many trainings run at once as fit the cluster."""
-    gpus_per_training: float = Field(0, ge=0)
+    gpus_per_training: float = Field(0, ge=0, le=2**10)
     """Ray GPUs for each training; a fraction shares a GPU."""
 
 
@@ -44,17 +49,17 @@ class SweepConfig(Section):
     """What stops trials early: `asha` successive halving (arXiv 1810.05934), `median` the median of the others, `none`
     nothing. Or `pbt`, population-based training (arXiv 1711.09846): at every validation the worst quarter continues
     from checkpoints of the best, with other values."""
-    trials: int = Field(16, ge=1)
+    trials: int = Field(16, ge=1, le=10**6)
     """Number of trials; ignored by `grid`, which has one per combination."""
-    concurrent: int | None = Field(None, ge=1)
+    concurrent: int | None = Field(None, ge=1, le=10**6)
     """Number of trials that run at once; None: as many as there are CPUs for."""
-    validate_every: int = Field(10, ge=1)
+    validate_every: int = Field(10, ge=1, le=MOST_STEPS)
     """Optimiser steps between two measurements of a trial; it may be stopped at each."""
-    k: int = Field(1, ge=1)
+    k: int = Field(1, ge=1, le=2**17)
     """The target is Pass@k, from `evaluation.n` completions of each validation problem; at most `evaluation.n`."""
-    cpus_per_trial: int = Field(1, ge=1)
+    cpus_per_trial: int = Field(1, ge=1, le=2**12)
     """Ray CPUs for each trial."""
-    gpus_per_trial: float = Field(0, ge=0)
+    gpus_per_trial: float = Field(0, ge=0, le=2**10)
     """Ray GPUs for each trial; a fraction shares a GPU."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Random seed of the search; the trainings all use `train.seed`."""
@@ -69,6 +74,8 @@ class SweepConfig(Section):
                     f"{path} is {distribution}; give one of {', '.join(DISTRIBUTIONS)} with its arguments as a list, "
                     "for example {loguniform: [0.01, 10]}"
                 )
+            if name not in _LISTS and not all(_is_finite(value) for value in values):
+                raise ValueError(f"{path}: {name} takes finite numbers, not {values}")
             if name not in _LISTS and len(values) != (3 if name.startswith("q") else 2):
                 wanted = "[low, high, step]" if name.startswith("q") else "[low, high]"
                 raise ValueError(f"{path}: {name} takes {wanted}, not {values}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -11,6 +12,7 @@ import yaml
 
 from lens_core.config.run import About, RunConfig
 from lens_core.config.sections import override_value, parse
+from lens_core.config.text import read_text, read_yaml, require_regular
 from lens_core.errors import LensError
 
 
@@ -37,30 +39,44 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         LensError: naming the recipe, file, key or value, with what is allowed.
     """
-    tree = _read_tree(source)
+    tree = _read_tree(source, ())
     for override in overrides:
         override_value(tree, override)
     return parse(RunConfig, tree, str(source))
 
 
-def _read_tree(source: str | Path) -> dict[str, Any]:
+def _read_tree(source: str | Path, children: tuple[str, ...]) -> dict[str, Any]:
+    """What `source` says, and what it extends.
+
+    Args:
+        children: the files that extend it, the first of them first.
+    """
     if str(source) in recipe_names():
-        text = (resources.files("lens_core.recipes") / f"{source}.yaml").read_text(encoding="utf-8")
+        text, place = (resources.files("lens_core.recipes") / f"{source}.yaml").read_text(encoding="utf-8"), str(source)
     else:
-        try:
-            text = Path(source).read_text(encoding="utf-8")
-        except OSError as error:
-            raise LensError(
-                f"{source} is neither a recipe ({', '.join(recipe_names())}) nor a readable file ({error.strerror})"
-            ) from error
-    try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise LensError(f"{source} is no valid YAML: {' '.join(str(error).split())}") from error
+        text, place = _read_file(Path(source)), os.path.realpath(source)
+    if place in children:
+        raise LensError(f"{source} extends itself, by {' and '.join([*children[1:], place])}: take out one `extends`")
+    tree = read_yaml(text, str(source))
     if not isinstance(tree, dict):
         raise LensError(f"{source} must hold a mapping of configuration keys")
     parent = tree.pop("extends", None)
-    return tree if parent is None else _merged(_read_tree(parent), tree)
+    if parent is None:
+        return tree
+    if not isinstance(parent, str):
+        raise LensError(f"{source}: extends is a {type(parent).__name__}; give the name of one recipe or file")
+    return _merged(_read_tree(parent, (*children, place)), tree)
+
+
+def _read_file(path: Path) -> str:
+    require_regular(path)
+    try:
+        path.stat()
+    except OSError as error:
+        raise LensError(
+            f"{path} is neither a recipe ({', '.join(recipe_names())}) nor a readable file ({error.strerror})"
+        ) from error
+    return read_text(path)
 
 
 def _merged(parent: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:

@@ -28,15 +28,15 @@ SHIPPED_BASE = "ladder-base"
 class ModelShape(Section):
     """The size of a base policy, for estimates before anything is downloaded."""
 
-    parameters: int = Field(ge=1)
+    parameters: int = Field(ge=1, le=10**15)
     """Number of weights, embeddings included."""
-    layers: int = Field(ge=1)
+    layers: int = Field(ge=1, le=2**16)
     """Number of transformer layers (`num_hidden_layers`)."""
-    hidden_size: int = Field(ge=1)
+    hidden_size: int = Field(ge=1, le=2**24)
     """Width of the residual stream (`hidden_size`)."""
-    kv_heads: int = Field(ge=1)
+    kv_heads: int = Field(ge=1, le=2**16)
     """Number of key-value heads (`num_key_value_heads`)."""
-    head_size: int = Field(ge=1)
+    head_size: int = Field(ge=1, le=2**16)
     """Width of an attention head (`head_dim`)."""
 
 
@@ -156,6 +156,16 @@ class RunConfig(Section):
         for path, value in values.items():
             set_value(tree, path, value)
         return parse(RunConfig, tree, self.name)
+
+    def required_method(self, name: str) -> Method:
+        """The method called `name`, which becomes part of paths.
+
+        Raises:
+            LensError: if there is none.
+        """
+        if name not in self.methods:
+            raise LensError(f"the configuration has no method {name!r}; it has {', '.join(self.methods)}")
+        return self.methods[name]
 
     def required_sweep(self) -> SweepConfig:
         """The `sweep` section.

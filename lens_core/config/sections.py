@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any, TypeVar
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, TypeVar, get_args
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
+from lens_core.config.text import read_yaml
+from lens_core.credentials import masked, names_secret
 from lens_core.errors import LensError
 
 T = TypeVar("T", bound=BaseModel)
@@ -16,7 +17,19 @@ T = TypeVar("T", bound=BaseModel)
 class Section(BaseModel):
     """A frozen part of the tree; unknown keys are errors, and the schema describes a field by the text below it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _takes_what_is_meant(cls, value: Any, info: ValidationInfo) -> Any:
+        """Python counts True as 1, and an address may hold a password, which every copy of the configuration would."""
+        kind = cls.model_fields[str(info.field_name)].annotation
+        elements = value if isinstance(value, list | tuple) else (value,)
+        if any(isinstance(each, bool) for each in elements) and _names(kind, int, float) and not _names(kind, bool):
+            raise ValueError(f"{value} is no number")
+        if isinstance(value, str) and masked(value) != value and not _is_prose(value):
+            raise ValueError("it holds a credential, which every copy of the configuration would show: leave it out")
+        return value
 
 
 def parse(model: type[T], value: Any, name: str) -> T:
@@ -31,9 +44,39 @@ def describe(error: ValidationError) -> str:
     """A validation error on one line: each key with what is wrong with its value."""
     return "; ".join(
         f"{'.'.join(map(str, item['loc'])) or 'configuration'}: {item['msg'].removeprefix('Value error, ')}"
-        + ("" if item["type"] in ("value_error", "missing") else f" (got {item['input']!r})")
+        + ("" if item["type"] in ("value_error", "missing") else _got(item["loc"], item["input"]))
         for item in error.errors()
     )
+
+
+def _got(keys: Iterable[int | str], value: Any) -> str:
+    """The value that was refused, unless it may be a secret, or would fill the line."""
+    if isinstance(value, Mapping) or any(names_secret(str(key)) for key in keys):
+        return ""
+    shown = repr(value)
+    return f" (got {shown if len(shown) <= _MOST_SHOWN else shown[:_MOST_SHOWN] + '...'})"
+
+
+_MOST_SHOWN = 200
+"""Characters of a value in an error."""
+
+
+def _is_prose(value: str) -> bool:
+    """A prompt may speak of anything; an address has no blanks."""
+    return any(character.isspace() for character in value.strip())
+
+
+def _names(annotation: Any, *kinds: type) -> bool:
+    """Whether a type is, or is made of, one of `kinds`."""
+    return annotation in kinds or any(_names(each, *kinds) for each in get_args(annotation))
+
+
+def json_parameter(value: BaseModel) -> str:
+    """`value` as JSON that KFP and Argo leave as it is: what looks like a placeholder of theirs is escaped.
+
+    In JSON two opening brackets stand side by side in strings only, where they can be written otherwise.
+    """
+    return value.model_dump_json().replace("{{", "\\u007b\\u007b")
 
 
 def override_value(tree: dict[str, Any], override: str) -> None:
@@ -41,10 +84,7 @@ def override_value(tree: dict[str, Any], override: str) -> None:
     path, separator, value = override.partition("=")
     if not separator:
         raise LensError(f"override {override!r} must read key.path=value, for example train.steps=50")
-    try:
-        set_value(tree, path.strip(), yaml.safe_load(value))
-    except yaml.YAMLError as error:
-        raise LensError(f"override {override!r}: the value is no valid YAML") from error
+    set_value(tree, path.strip(), read_yaml(value, f"override {path.strip()}: the value"))
 
 
 def set_value(tree: dict[str, Any], path: str, value: Any) -> None:

@@ -13,6 +13,13 @@ from lens_core.verify.plugin import BUILT_IN
 Seed = Annotated[int, Field(ge=0, lt=2**32 - 2**16)]
 """Of a training: NumPy's generator, which Transformers seeds, takes 32 bits, and each rank adds its number."""
 
+Temperature = Annotated[float, Field(ge=0.001, le=1000)]
+"""Of sampling: below, probabilities are those of the best token alone, and logits divided by it overflow."""
+MOST_STEPS, MOST_NEW_TOKENS = 10**8, 2**22
+"""Far above what anybody trains and any model has positions for: what exceeds them is a slip of the pen."""
+_MOST_ROLLOUTS = 2**24
+"""Completions of a batch."""
+
 
 class PromptConfig(Section):
     """How a policy is asked a question."""
@@ -47,9 +54,9 @@ class EconomyConfig(Section):
 class LoraConfig(Section):
     """Low-rank adapters on every linear layer instead of full fine-tuning; they are merged into the saved policy."""
 
-    rank: int = Field(16, ge=1)
+    rank: int = Field(16, ge=1, le=2**16)
     """Rank of the adapters (arXiv 2106.09685)."""
-    alpha: int = Field(32, ge=1)
+    alpha: int = Field(32, ge=1, le=2**20)
     """Adapters are scaled by alpha / rank."""
 
 
@@ -74,15 +81,15 @@ class VllmConfig(Section):
 class RolloutConfig(Section):
     """Rollouts by Ray actors beside the trainers, each with a whole copy of the policy (docs/ray.md)."""
 
-    workers: int = Field(ge=1)
+    workers: int = Field(ge=1, le=2**16)
     """Number of Ray actors; each draws an equal part of a batch."""
     engine: Literal["transformers", "vllm"] = "transformers"
     """What samples the completions."""
-    cpus_each: int = Field(1, ge=1)
+    cpus_each: int = Field(1, ge=1, le=2**12)
     """Ray CPUs for each actor."""
-    gpus_each: float | None = Field(None, ge=0)
+    gpus_each: float | None = Field(None, ge=0, le=2**10)
     """Ray GPUs for each actor; None: one if the cluster has GPUs, else none."""
-    max_off_policy: int = Field(0, ge=0)
+    max_off_policy: int = Field(0, ge=0, le=2**10)
     """Number of batches that may be drawn ahead of the one being trained on, from weights that many batches old; the
     importance ratio corrects for it. 0: training and sampling take turns."""
 
@@ -90,31 +97,31 @@ class RolloutConfig(Section):
 class TrainConfig(Section):
     """One training run; the same for every method that is compared, but for what a method's `train` overrides."""
 
-    steps: int = Field(ge=1)
+    steps: int = Field(ge=1, le=MOST_STEPS)
     """Number of optimiser steps."""
-    max_tokens: int | None = Field(None, ge=1)
+    max_tokens: int | None = Field(None, ge=1, le=10**15)
     """Budget of generated completion tokens; a training ends with the step that reaches it, if that comes before
     `steps`: an equal budget for methods that generate more or longer completions. None: no limit."""
-    prompts_per_step: int = Field(ge=1)
+    prompts_per_step: int = Field(ge=1, le=2**20)
     """Number of prompts (groups) in one optimiser step, over all ranks."""
-    updates_per_batch: int = Field(1, ge=1)
+    updates_per_batch: int = Field(1, ge=1, le=2**10)
     """Optimiser steps on one batch of rollouts; above 1, the later ones are off policy and the ratio is clipped."""
-    group_size: int = Field(16, ge=2)
+    group_size: int = Field(16, ge=2, le=2**16)
     """G, the number of completions of each prompt."""
-    micro_batch_size: int | None = Field(None, ge=1)
+    micro_batch_size: int | None = Field(None, ge=1, le=_MOST_ROLLOUTS)
     """Completions in one forward and backward pass of a rank; must divide `prompts_per_step` x `group_size`. None: all
     of a step at once."""
-    max_new_tokens: int = Field(ge=1)
+    max_new_tokens: int = Field(ge=1, le=MOST_NEW_TOKENS)
     """Longest completion, in tokens; longer ones are cut off."""
     prompt: PromptConfig = PromptConfig()
     """How the policy is asked a question."""
-    temperature: float = Field(1.0, gt=0)
+    temperature: Temperature = 1.0
     """Sampling temperature; top-p, top-k and min-p stay off, since they bias confidence."""
     vllm: VllmConfig | None = None
     """Sample with vLLM; None: the policy samples by itself, with transformers. Excludes `rollouts`."""
     rollouts: RolloutConfig | None = None
     """Sample with Ray actors; None: each trainer samples its own. Excludes `vllm` and `lora`."""
-    resample_rounds: int = Field(0, ge=0)
+    resample_rounds: int = Field(0, ge=0, le=2**10)
     """DAPO's dynamic sampling (arXiv 2503.14476, sec. 3.2): most rounds of further prompts that replace groups whose
     rewards do not differ. 0: off, as LENS needs it."""
     resample_groups: Literal["equal", "all_right"] = "equal"
@@ -125,24 +132,24 @@ class TrainConfig(Section):
     and in DAPO's overlong filtering (arXiv 2503.14476, sec. 3.4)."""
     truncated_leave_group: bool = False
     """With `mask_truncated`: they leave their group's statistics too, as completions that could not be graded."""
-    learning_rate: float = Field(gt=0)
+    learning_rate: float = Field(gt=0, le=10)
     """Peak learning rate of AdamW."""
-    warmup_steps: int = Field(0, ge=0)
+    warmup_steps: int = Field(0, ge=0, le=MOST_STEPS)
     """Steps of linear warm-up; at most `steps`."""
     schedule: Literal["constant_with_warmup", "linear", "cosine"] = "constant_with_warmup"
     """Schedule of the learning rate after the warm-up."""
     adam_beta2: float = Field(0.999, gt=0, lt=1)
     """AdamW's decay of the squared gradients' mean; lower it for runs of fewer than about 1 / (1 - beta2) steps."""
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: float = Field(0.0, ge=0, le=100)
     """AdamW's weight decay."""
-    max_grad_norm: float = Field(1.0, gt=0)
+    max_grad_norm: float = Field(1.0, gt=0, le=1e12)
     """Gradients are scaled down to this norm if they exceed it."""
     clip: float = Field(0.2, gt=0, lt=1)
     """epsilon of the clipped importance ratio (eq. 3, arXiv 2510.08696)."""
-    clip_high: float | None = Field(None, gt=0)
+    clip_high: float | None = Field(None, gt=0, le=1e6)
     """epsilon of the ratio's upper bound (DAPO, arXiv 2503.14476; NGRPO, arXiv 2509.18851); None: the same as
     `clip`."""
-    beta: float = Field(0.0, ge=0)
+    beta: float = Field(0.0, ge=0, le=1e6)
     """Weight of the KL term; the LENS paper has none."""
     loss_type: Literal["grpo", "bnpo", "dr_grpo", "dapo"] = "grpo"
     """Aggregation of the token loss, by TRL's names; `grpo` is eq. 3 of arXiv 2510.08696: mean over tokens, then over
@@ -166,15 +173,15 @@ class TrainConfig(Section):
     """Ways to the same gradient with less work."""
     max_ungraded_share: float = Field(0.1, ge=0, le=1)
     """Stop the run if a larger fraction of a batch's completions could not be graded."""
-    max_skipped_steps: int = Field(5, ge=1)
+    max_skipped_steps: int = Field(5, ge=1, le=MOST_STEPS)
     """Stop the run after this many steps in a row without a finite loss and gradient; fewer are skipped and counted."""
-    checkpoint_every: int | None = Field(None, ge=1)
+    checkpoint_every: int | None = Field(None, ge=1, le=MOST_STEPS)
     """Steps between checkpoints, which `--resume` continues from; a multiple of `log_every`. None: no checkpoints."""
-    max_failures: int = Field(3, ge=0)
+    max_failures: int = Field(3, ge=0, le=2**16)
     """With `--workers`: how many times a training whose worker died restarts from its last checkpoint."""
-    keep_checkpoints: int = Field(2, ge=1)
+    keep_checkpoints: int = Field(2, ge=1, le=MOST_STEPS)
     """Number of checkpoints to keep; older ones are deleted."""
-    log_every: int = Field(1, ge=1)
+    log_every: int = Field(1, ge=1, le=MOST_STEPS)
     """Steps between two lines of metrics."""
     seed: Seed = 0
     """Random seed of sampling and of the order of prompts."""
@@ -186,6 +193,11 @@ class TrainConfig(Section):
             raise ValueError(
                 f"micro_batch_size {self.micro_batch_size} must divide the {rollouts} completions of a step "
                 f"(prompts_per_step x group_size)"
+            )
+        if rollouts * self.updates_per_batch > _MOST_ROLLOUTS:
+            raise ValueError(
+                f"a batch of {rollouts * self.updates_per_batch:,} completions (prompts_per_step x group_size x "
+                f"updates_per_batch) is too large: at most {_MOST_ROLLOUTS:,}"
             )
         if self.rollouts is not None:
             for name in ("vllm", "lora"):

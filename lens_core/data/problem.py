@@ -22,7 +22,7 @@ class Problem(BaseModel):
     """The question as a person would put it, without template or instruction."""
     answer: str = Field(min_length=1)
     """The gold answer: bare, in `$...$` or in `\\boxed{}`."""
-    level: int | None = None
+    level: int | None = Field(None, ge=-(2**31), lt=2**31)
     """Difficulty, 1 (easiest) upwards; None where the source has no levels."""
     subject: str | None = None
     source: str

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from lens_core.config import SourceConfig
+from lens_core.config import SourceConfig, require_regular
 from lens_core.data.layouts import RowError
 from lens_core.errors import LensError, first_line
 
@@ -41,6 +41,7 @@ def rows_of(source: SourceConfig) -> Iterator[tuple[str, TableRow]]:
     """
     assert source.path is not None
     path = Path(source.path)
+    require_regular(path)
     if _is_data_set(source, path):
         subsets = source.subset or (None,)
         for index, subset in enumerate(subsets):

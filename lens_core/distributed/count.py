@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from lens_core.errors import LensError
 
+_MOST_DIGITS = 5
+
 
 @dataclass(frozen=True)
 class Workers:
@@ -25,6 +27,8 @@ class Workers:
         numbers = (least, most) if separator else (least, least)
         if not all(number.isdecimal() for number in numbers):
             raise LensError(f"--workers is {text!r}; give a number, or MIN:MAX for as many as there is room for")
+        if any(len(number) > _MOST_DIGITS for number in numbers):
+            raise LensError(f"--workers is {text!r}; no cluster has that many")
         workers = cls(int(numbers[0]), int(numbers[1]))
         if workers.least > workers.most or (separator and workers.least == 0):
             raise LensError(f"--workers is {text!r}; it needs 1 <= MIN <= MAX, or 0 to train in this process")

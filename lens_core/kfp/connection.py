@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
+from lens_core.config import checked_address
 from lens_core.errors import LensError, first_line
 
 if TYPE_CHECKING:
@@ -184,9 +185,11 @@ class Connection:
 
 
 def _checked_address(endpoint: str) -> str:
-    parts = urlsplit(endpoint)
-    if "@" in parts.netloc:
-        raise LensError("the address of the KFP endpoint holds a name or password: leave it out, and set KFP_TOKEN")
+    checked_address(endpoint, "the address of the KFP endpoint", "set KFP_TOKEN")
+    try:
+        parts = urlsplit(endpoint)
+    except ValueError as error:
+        raise LensError(f"the KFP endpoint {endpoint} is no address ({error})") from error
     if parts.scheme not in ("http", "https") or not parts.netloc or " " in endpoint:
         raise LensError(f"the KFP endpoint {endpoint} is no address such as http://localhost:8888")
     return endpoint.rstrip("/")

@@ -10,7 +10,11 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+
+from lens_core.credentials import masked_address, names_secret
+from lens_core.errors import LensError
 
 if TYPE_CHECKING:  # the watchdog reads constants from here, and has no use for pydantic
     from lens_core.kube.settings import ClusterConfig, NodeConfig
@@ -38,7 +42,11 @@ class Owner:
 
 @dataclass(frozen=True)
 class Job:
-    """One attempt at one task of a run."""
+    """One attempt at one task of a run.
+
+    Raises:
+        LensError: if the command holds a credential, which everybody could read in the manifest.
+    """
 
     run: str
     task: str
@@ -47,6 +55,16 @@ class Job:
     cluster: ClusterConfig
     namespace: str
     owner: Owner | None = None
+
+    def __post_init__(self) -> None:
+        for option, value in pairwise(("", *self.command)):
+            given = option.startswith("-") and "=" not in option and names_secret(option) and not value.startswith("-")
+            assigned = re.match(r"(--[\w-]+|[A-Z_][A-Z0-9_]*)=", value)
+            if given or masked_address(value) != value or (assigned and names_secret(assigned[1])):
+                raise LensError(
+                    f"the command holds a credential ({option if given else masked_address(value)}), which all could "
+                    "read in the RayJob: put it into a Secret, and name that under secrets of the cluster settings"
+                )
 
     @property
     def name(self) -> str:

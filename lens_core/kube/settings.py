@@ -10,16 +10,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import Field, field_validator, model_validator
 
-from lens_core.config import Section, override_value, parse
+from lens_core.config import Section, override_value, parse, read_text, read_yaml
+from lens_core.credentials import masked_address, names_secret
 from lens_core.errors import LensError
 
-Quantity = Annotated[str, Field(pattern=r"^[1-9][0-9]*(\.[0-9]+)?(m|[kMGTP]|[KMGTP]i)?$")]
+Quantity = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,14}(\.[0-9]{1,9})?(m|[kMGTP]|[KMGTP]i)?$")]
 """As Kubernetes writes amounts: `500m`, `16Gi`."""
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
 """Of a Kubernetes object."""
+_MOST_S = 10 * 365 * 86_400
+"""Ten years: below what Kubernetes can count in its 32 bits."""
 
 
 class SecretKey(Section):
@@ -66,7 +68,7 @@ class NodeConfig(Section):
     """Limit of /dev/shm, which holds Ray's object store; counts towards `memory`."""
     scratch: Quantity = "20Gi"
     """Limit of /tmp, the only place besides `volumes` and /dev/shm that a pod can write to."""
-    gpus: int = Field(0, ge=0)
+    gpus: int = Field(0, ge=0, le=1024)
     """NVIDIA GPUs of each pod."""
     gpu_product: str | None = None
     """Label `nvidia.com/gpu.product` of the nodes, for example `NVIDIA-H100-80GB-HBM3`; None: any. Needs `gpus`."""
@@ -87,9 +89,9 @@ class NodeConfig(Section):
 class WorkersConfig(NodeConfig):
     """Pods in addition to the head, which then does not train."""
 
-    replicas: int = Field(1, ge=1)
+    replicas: int = Field(1, ge=1, le=100_000)
     """Number of worker pods."""
-    max_replicas: int | None = Field(None, ge=1)
+    max_replicas: int | None = Field(None, ge=1, le=100_000)
     """Most worker pods that Ray's autoscaler (v2) may start; at least `replicas`. None: a fixed number."""
 
     @model_validator(mode="after")
@@ -140,28 +142,28 @@ class ClusterConfig(Section):
     submission: Literal["K8sJobMode", "HTTPMode"] = "K8sJobMode"
     """Who hands the command to Ray: `K8sJobMode` a separate pod, `HTTPMode` KubeRay. A sidecar (`SidecarMode`) would
     get no security context from KubeRay, and restricted Pod Security would refuse it."""
-    retries: int = Field(0, ge=0)
+    retries: int = Field(0, ge=0, le=1000)
     """How many times a failed job is run again, on a new Ray cluster; give the command a `--resume`."""
-    queue_s: int = Field(604_800, ge=1)
+    queue_s: int = Field(604_800, ge=1, le=_MOST_S)
     """Longest wait in the queue, in seconds."""
-    pre_running_s: int = Field(1_800, ge=1)
+    pre_running_s: int = Field(1_800, ge=1, le=_MOST_S)
     """Longest time from admission until Ray runs (nodes, images, pods), in seconds; at most `active_s`."""
-    active_s: int = Field(172_800, ge=1)
+    active_s: int = Field(172_800, ge=1, le=_MOST_S)
     """Longest time from admission to the end, in seconds."""
-    keep_finished_s: int = Field(300, ge=0)
+    keep_finished_s: int = Field(300, ge=0, le=_MOST_S)
     """How long the Ray cluster of a finished job is kept, in seconds."""
-    grace_s: int = Field(120, ge=1)
+    grace_s: int = Field(120, ge=1, le=_MOST_S)
     """Time for a last checkpoint when the job has to end early, in seconds."""
-    lease_s: int = Field(120, ge=3)
+    lease_s: int = Field(120, ge=3, le=_MOST_S)
     """Seconds without a sign of life after which a launcher counts as dead, and its job checkpoints and ends."""
-    run_as: int = Field(1000, ge=1)
+    run_as: int = Field(1000, ge=1, le=2**31 - 1)
     """User and group id of the processes in the pods."""
 
     @field_validator("env")
     @classmethod
     def _no_secrets_in_the_open(cls, env: dict[str, str]) -> dict[str, str]:
-        for name in env:
-            if _SECRET.search(name):
+        for name, value in env.items():
+            if names_secret(name) or masked_address(value) != value:
                 raise ValueError(f"{name} looks like a secret: put it into a Secret and name that under secrets")
         return env
 
@@ -174,6 +176,14 @@ class ClusterConfig(Section):
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
                 raise ValueError(f"{name!r} is no name of an environment variable")
         return variables
+
+    @model_validator(mode="after")
+    def _says_what_it_means(self) -> Self:
+        if "{{" in self.model_dump_json():
+            raise ValueError(
+                "{{ is a placeholder of KFP's and of Argo's, who would put something else there: leave it out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _fields_go_together(self) -> Self:
@@ -191,7 +201,6 @@ class ClusterConfig(Section):
         return self
 
 
-_SECRET = re.compile(r"PASSWORD|PASSWD|TOKEN|SECRET|ACCESS_KEY|API_KEY|PRIVATE_KEY|CREDENTIAL", re.IGNORECASE)
 _KUBERAYS = ("HOME", "RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_JOB_STOP_WAIT_TIME_S",
              "RAY_enable_autoscaler_v2", "RAY_REDIS_ADDRESS", "REDIS_USERNAME", "REDIS_PASSWORD")  # fmt: skip
 
@@ -202,12 +211,7 @@ def load_cluster(source: Path, overrides: Sequence[str] = ()) -> ClusterConfig:
     Raises:
         LensError: naming the file, key or value, with what is allowed.
     """
-    try:
-        tree = yaml.safe_load(source.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise LensError(f"{source} cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise LensError(f"{source} is no valid YAML: {' '.join(str(error).split())}") from error
+    tree = read_yaml(read_text(source), str(source))
     if not isinstance(tree, dict):
         raise LensError(f"{source} must hold a mapping of cluster settings, such as image: and workers:")
     for override in overrides:

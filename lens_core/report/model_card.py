@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from lens_core.evaluation.metrics import METRICS, METRICS_BY_K
 from lens_core.evaluation.passk import FEW_NOTE
@@ -24,11 +28,12 @@ def model_card(
         licence: an SPDX identifier; None: not known.
         facts: `base`, `config`, `method`, `data` and `gain` over the champion before, in words.
     """
-    template = Environment(  # Markdown, so that nothing is escaped
-        loader=PackageLoader("lens_core.report", "."), undefined=StrictUndefined, trim_blocks=True
+    template = Environment(
+        loader=PackageLoader("lens_core.report", "."), undefined=StrictUndefined, trim_blocks=True, finalize=_escaped
     )
+    template.filters["python"] = _python_literal
     return template.get_template("model_card.md.j2").render(
-        metadata=_metadata(registered, report, licence).to_yaml(),
+        metadata=Markup(_metadata(registered, report, licence).to_yaml()),
         registered=registered,
         report=report,
         metrics=METRICS,
@@ -39,6 +44,21 @@ def model_card(
         licence=licence,
         **facts,
     )
+
+
+_MARKUP = re.compile(r"([\\`*_\[\]|#~$])")
+
+
+def _escaped(value: Any) -> Any:
+    """`value` as Markdown that shows it: no HTML, no emphasis, no link, no further cell or line."""
+    if isinstance(value, Markup):
+        return value
+    return _MARKUP.sub(r"\\\1", str(escape(" ".join(str(value).split()))))
+
+
+def _python_literal(value: object) -> Markup:
+    """A string's literal, on one line of a block of code."""
+    return Markup(json.dumps(str(value), ensure_ascii=False).encode("utf-8", "backslashreplace").decode())
 
 
 def _metadata(registered: str, report: PassKReport, licence: str | None) -> ModelCardData:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import torch
-from jinja2 import TemplateError
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from lens_core.config import PromptConfig
 from lens_core.errors import LensError, first_line
+from lens_core.rollout.chat import require_system_role, require_working_template, templated
 from lens_core.rollout.decode import Sampled, sample
 from lens_core.rollout.exact import inexact_decoding
 from lens_core.rollout.logprobs import sampling_logprobs
@@ -34,7 +34,7 @@ class SamplingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    temperature: float = Field(1.0, gt=0)
+    temperature: float = Field(1.0, gt=0, allow_inf_nan=False)
     max_new_tokens: int = Field(64, ge=1)
     batch_size: int = Field(256, ge=1)
     """Completions that are decoded together."""
@@ -73,12 +73,23 @@ def load_policy(
         model = AutoModelForCausalLM.from_pretrained(
             folder, use_safetensors=True, trust_remote_code=False, dtype="auto" if dtype is None else dtype
         )
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # of Transformers, safetensors and torch, about files that do not fit together
         raise LensError(
             f"{folder} holds no causal language model in Hugging Face format "
             f"(config.json, model.safetensors, tokenizer files): {first_line(error)}"
         ) from error
-    return model, load_tokenizer(folder)
+    tokenizer = load_tokenizer(folder)
+    _require_embeddings(model, tokenizer, folder)
+    return model, tokenizer
+
+
+def _require_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: str | Path) -> None:
+    rows, last = model.get_input_embeddings().weight.shape[0], max(tokenizer.get_vocab().values(), default=0)
+    if last >= rows:
+        raise LensError(
+            f"{folder}: its tokenizer has token ids up to {last}, its model embeddings for {rows} tokens: they do not "
+            "belong together; give the tokenizer that the model was trained with"
+        )
 
 
 def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
@@ -91,7 +102,7 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, padding_side="left")
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # of Transformers and tokenizers, whose own are no subclasses of anything
         raise LensError(f"{folder} holds no tokenizer in Hugging Face format: {first_line(error)}") from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -104,37 +115,20 @@ def format_prompt(
     """What a policy is asked: chat messages, or one text.
 
     Raises:
-        LensError: if the chat form is asked for, and the tokenizer has no chat template, or one without the system
-            role that is asked for.
+        LensError: if the chat form is asked for, and the tokenizer has no chat template, one that fails, or one without
+            the system role that is asked for.
     """
     if form.form == "chat" and tokenizer.chat_template is None:
         raise LensError("prompt.form is 'chat', and the policy's tokenizer has no chat template: set it to 'plain'")
     if form.form == "plain" or tokenizer.chat_template is None:
         return "\n\n".join(part for part in (form.system, question, form.instruction) if part) + "\n"
+    require_working_template(tokenizer)
     instruction = _BOX_IT if form.instruction is None else form.instruction
     asked = [{"role": "user", "content": f"{question}\n\n{instruction}" if instruction else question}]
     if form.system is None:
         return asked
-    _require_system_role(tokenizer, form.system)
+    require_system_role(tokenizer, form.system)
     return [{"role": "system", "content": form.system}, *asked]
-
-
-def _require_system_role(tokenizer: PreTrainedTokenizerBase, system: str) -> None:
-    """Some chat templates refuse system messages, and some drop them without a word.
-
-    Raises:
-        LensError: with the remedy.
-    """
-    messages = [{"role": "system", "content": system}, {"role": "user", "content": "?"}]
-    try:
-        said = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-    except TemplateError:
-        said = ""
-    if system.strip() not in said:
-        raise LensError(
-            "prompt.system is set, and the policy's chat template has no system role: put the text into "
-            "prompt.instruction, which follows the question"
-        )
 
 
 _BOX_IT = "Please reason step by step, and put your final answer within \\boxed{}."
@@ -283,7 +277,8 @@ def encode_prompt(question: str, tokenizer: PreTrainedTokenizerBase, form: Promp
     prompt = format_prompt(question, tokenizer, form)
     if isinstance(prompt, str):
         return list(tokenizer.encode(prompt))
-    return list(tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"])
+    # As `apply_chat_template` does: the template writes the special tokens itself.
+    return list(tokenizer.encode(templated(tokenizer, prompt), add_special_tokens=False))
 
 
 def end_tokens(generation_config: GenerationConfig | None, tokenizer: PreTrainedTokenizerBase) -> set[int]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lens_core.config import RunConfig
+from lens_core.config import RunConfig, checked_name
 from lens_core.data.summary import DataSummary, read_summary
 from lens_core.evaluation.files import ROLLOUTS_FILE
 from lens_core.files import write_json
@@ -30,8 +30,8 @@ def compare_evaluations(one: Path, other: Path, output: Path | None = None) -> t
         output: None: `comparisons/A-vs-B`, by the labels.
 
     Raises:
-        LensError: if one is no finished evaluation's folder, they are not of the same problems, or `output` is not ours
-            (lens_core.folders).
+        LensError: if one is no finished evaluation's folder, they are not of the same problems, `output` is not ours
+            (lens_core.folders), or without `output` a label is no name.
     """
     from lens_core.evaluation.by_problem import compare_results
     from lens_core.evaluation.folder import differing_settings, read_design
@@ -40,11 +40,17 @@ def compare_evaluations(one: Path, other: Path, output: Path | None = None) -> t
 
     differing = differing_settings(read_design(one), read_design(other))
     found = compare_results(read_evaluation(one), read_evaluation(other), differing)
-    folder = Path("comparisons") / f"{found.one.model}-vs-{found.other.model}" if output is None else output
+    folder = _named_after(found) if output is None else output
     with claimed(folder, COMPARISON):
         render_comparison(found, folder / REPORT_FILE)
         write_json(folder / PAIRED_FILE, found.model_dump(mode="json"))
     return found, folder
+
+
+def _named_after(found: PairedComparison) -> Path:
+    """Of the labels, which come from files of others."""
+    one, other = (checked_name(each.model, "the label in passk.json") for each in (found.one, found.other))
+    return Path("comparisons") / f"{one}-vs-{other}"
 
 
 def compare(

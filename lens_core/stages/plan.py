@@ -7,7 +7,6 @@ from importlib import resources
 from pathlib import Path
 
 from lens_core.config import SHIPPED_BASE, ModelShape, RunConfig, TrainConfig
-from lens_core.errors import LensError
 from lens_core.files import read_json
 from lens_core.training.memory import memory_bytes
 
@@ -20,8 +19,7 @@ def plan_training(settings: RunConfig, method: str, base: Path | None = None) ->
     Raises:
         LensError: if the configuration has no such method.
     """
-    if method not in settings.methods:
-        raise LensError(f"the configuration has no method {method!r}; it has {', '.join(settings.methods)}")
+    settings.required_method(method)
     train = settings.train_for(method)
     shape = _shape(settings, base)
     memory = {"unknown": "give base_shape in the configuration, or --base with a local folder"}

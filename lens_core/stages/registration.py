@@ -211,9 +211,9 @@ def _facts(config: RunConfig, report: PassKReport, passed: Gate | None, trained:
     parameters = "" if method is None else ", ".join(f"{key} {value}" for key, value in method.parameters.items())
     return {
         "base": trained.get("lens.model", config.base),
-        "config": f"{config.name}, SHA-256 `{trained.get(CONFIG_TAG, config.digest())}`",
+        "config": f"{config.name}, SHA-256 {trained.get(CONFIG_TAG, config.digest())}",
         "method": report.model + (f" ({method.objective}; {parameters})" if method is not None and parameters else ""),
-        "data": sources + (f", SHA-256 `{trained[_DATA_TAG]}`" if _DATA_TAG in trained else ""),
+        "data": sources + (f", SHA-256 {trained[_DATA_TAG]}" if _DATA_TAG in trained else ""),
         "gain": "The first of its name: there was no champion to beat." if passed is None else f"{_gain(passed)}.",
     }
 

@@ -63,8 +63,7 @@ def train(
     from lens_core.training.metrics_file import METRICS_FILE, read_finished_metrics, read_metrics
     from lens_core.training.stopping import STOP_FILE, stop_when_signalled
 
-    if method not in config.methods:
-        raise LensError(f"the configuration has no method {method!r}; it has {', '.join(config.methods)}")
+    config.required_method(method)
     settings = config.train_for(method)
     if workers is None and settings.rollouts is not None:
         workers = Workers(1, 1)

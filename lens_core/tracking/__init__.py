@@ -32,6 +32,7 @@ from lens_core.tracking.store import (
     Tracking,
     check_reachable,
     check_shared,
+    checked_uri,
     describe_store,
     tracking_for,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "champion_of",
     "check_reachable",
     "check_shared",
+    "checked_uri",
     "describe_store",
     "differing",
     "end_parent",

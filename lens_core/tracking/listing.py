@@ -13,6 +13,7 @@ from lens_core.tracking.store import (
     PIPELINE,
     RUN_TAG,
     STAGE_TAG,
+    equals,
     find_experiment,
     open_store,
     refusals_named,
@@ -59,7 +60,7 @@ def list_runs(uri: str, pipelines: int) -> list[RunRow]:
         if experiment is None:
             return []
         close_stale(client, experiment)
-        query = f"tags.`{STAGE_TAG}` = '{PIPELINE}'"
+        query = equals(f"tags.{STAGE_TAG}", PIPELINE)
         heads = client.search_runs([experiment], query, max_results=pipelines, order_by=["attributes.start_time DESC"])
         return [row for head in heads for row in _tree(client, experiment, head)]
 
@@ -87,7 +88,7 @@ def differing(a: Mapping[str, str], b: Mapping[str, str]) -> dict[str, tuple[str
 
 
 def _tree(client: MlflowClient, experiment: str, head: Run) -> list[RunRow]:
-    query = f"tags.`{RUN_TAG}` = '{head.data.tags[RUN_TAG]}'"
+    query = equals(f"tags.{RUN_TAG}", head.data.tags[RUN_TAG])
     inside = client.search_runs([experiment], query, max_results=_MOST, order_by=["attributes.start_time ASC"])
     return _below(head, [run for run in inside if run.info.run_id != head.info.run_id], 0)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lens_core.errors import LensError
 from lens_core.files import read_json
+from lens_core.tracking.store import equals
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -65,7 +66,7 @@ def _title(name: str) -> str:
 
 def find_policy(run: StageRun, source_run: str, step: int | None = None) -> str | None:
     """Id of the model that `source_run` has made, in the store and experiment of `run`."""
-    models = run.client.search_logged_models([run.experiment_id], f"source_run_id = '{source_run}'")
+    models = run.client.search_logged_models([run.experiment_id], equals("source_run_id", source_run))
     return next((str(model.model_id) for model in models if model.tags.get(_STEP_TAG) == _step(step)), None)
 
 
@@ -156,7 +157,7 @@ def register_champion(
         path = Path(folder) / MODEL_CARD_FILE
         path.write_text(card, encoding="utf-8")
         client.log_model_artifact(model, str(path))
-    if not client.search_registered_models(f"name = '{name}'"):
+    if not client.search_registered_models(equals("name", name)):
         client.create_registered_model(name, description=f"Policies of {name}; the alias `{CHAMPION}` is the best.")
     logged = client.get_logged_model(model)
     version = client.create_model_version(

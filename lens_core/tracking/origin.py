@@ -10,6 +10,8 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from lens_core.credentials import masked
+
 PROCESS_TAG = "lens.process"
 
 
@@ -21,7 +23,7 @@ def origin_tags() -> dict[str, str]:
     tags = {"mlflow.source.name": "lens-grpo", "lens.version": version, **_code(), **process_tag()}
     if "LENS_IMAGE" in os.environ:
         tags["lens.image"] = os.environ["LENS_IMAGE"]
-    return dict(resolve_tags(tags))
+    return {key: masked(value) for key, value in resolve_tags(tags).items()}
 
 
 @cache

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lens_core.config import flattened
+from lens_core.credentials import masked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -49,7 +50,7 @@ class StageRun:
         from mlflow.entities import Param
 
         known = self.client.get_run(self.run_id).data.params
-        flat = {key: str(value)[:_MAX_PARAM_CHARACTERS] for key, value in flattened(values).items()}
+        flat = {key: masked(str(value))[:_MAX_PARAM_CHARACTERS] for key, value in flattened(values).items()}
         new = [Param(key, value) for key, value in flat.items() if key not in known]
         for start in range(0, len(new), 100):  # the server takes at most 100 at once
             self.client.log_batch(self.run_id, params=new[start : start + 100])
@@ -78,7 +79,7 @@ class StageRun:
     def tags(self, values: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag
 
-        self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in values.items()])
+        self.client.log_batch(self.run_id, tags=[RunTag(key, masked(value)) for key, value in values.items()])
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Upload a file, or a folder with what is in it."""

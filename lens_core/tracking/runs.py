@@ -24,6 +24,7 @@ from lens_core.tracking.store import (
     STAGE_TAG,
     Tracking,
     alone_in,
+    equals,
     experiment_in,
     open_store,
     refusals_named,
@@ -41,7 +42,7 @@ def unfinished_run(tracking: Tracking, stage: str, tags: Mapping[str, str]) -> s
     """Id of the newest run of `stage` with these tags, if it was interrupted or failed: a repetition goes on in it."""
     parent = parent_run(tracking)
     wanted = {PARENT_TAG: parent.run_id, STAGE_TAG: stage, **tags}
-    query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in wanted.items())
+    query = " and ".join(equals(f"tags.{key}", value) for key, value in wanted.items())
     newest = next(iter(parent.client.search_runs([parent.experiment_id], query, max_results=1)), None)
     return newest.info.run_id if newest is not None and newest.info.status in ("FAILED", "KILLED") else None
 
@@ -203,5 +204,5 @@ def _new_parent(client: MlflowClient, experiment: str, run: str) -> Run:
 
 
 def _find_parent(client: MlflowClient, experiment: str, run: str) -> Run | None:
-    query = f"tags.`{RUN_TAG}` = '{run}' and tags.`{STAGE_TAG}` = '{PIPELINE}'"
+    query = f"{equals(f'tags.{RUN_TAG}', run)} and {equals(f'tags.{STAGE_TAG}', PIPELINE)}"
     return next(iter(client.search_runs([experiment], query, max_results=1)), None)

@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from lens_core.tracking.origin import PROCESS_TAG, host
-from lens_core.tracking.store import HEARTBEAT, PARENT_TAG, RUN_TAG, find_experiment, open_store
+from lens_core.tracking.store import HEARTBEAT, PARENT_TAG, RUN_TAG, equals, find_experiment, open_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,7 +39,7 @@ def close_stale(client: MlflowClient, experiment: str) -> list[str]:
     for run in running:
         name = run.data.tags[RUN_TAG]
         if name not in trees:
-            trees[name] = client.search_runs([experiment], f"tags.`{RUN_TAG}` = '{name}'", max_results=1000)
+            trees[name] = client.search_runs([experiment], equals(f"tags.{RUN_TAG}", name), max_results=1000)
         reason = _why_stale(run, trees[name])
         if reason is not None:
             children = [each for each in trees[name] if each.data.tags.get(PARENT_TAG) == run.info.run_id]

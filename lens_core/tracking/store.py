@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from lens_core.config import checked_address
 from lens_core.errors import LensError, first_line
 
 if TYPE_CHECKING:
@@ -40,6 +42,22 @@ class Tracking:
     uri: str
     run: str
 
+    def __post_init__(self) -> None:
+        checked_uri(self.uri)
+
+
+def checked_uri(uri: str) -> str:
+    """`uri`, if it holds no credentials: it is printed, logged, and written into manifests.
+
+    Raises:
+        LensError: if it does, with where they belong.
+    """
+    return checked_address(
+        uri,
+        "the tracking URI",
+        "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (of a database its own, such as PGPASSFILE)",
+    )
+
 
 def tracking_for(uri: str, run: str) -> Tracking | None:
     """Tracking at `uri`; where it is empty (KFP parameters cannot be None), in the run that the environment names.
@@ -56,8 +74,9 @@ def check_reachable(uri: str) -> None:
     """Fail within seconds where MLflow's own client would retry for minutes.
 
     Raises:
-        LensError: if `uri` names an HTTP server that does not answer.
+        LensError: if `uri` names an HTTP server that does not answer, or holds credentials.
     """
+    checked_uri(uri)
     if not uri.startswith(("http://", "https://")):
         return
     import requests
@@ -88,7 +107,7 @@ def open_store(uri: str) -> MlflowClient:
     """A client of the store at `uri`, which is made where it is an SQLite database that is not there.
 
     Raises:
-        LensError: if it is a server that does not answer.
+        LensError: if it is a server that does not answer, or a database that cannot be read.
     """
     from mlflow import MlflowClient
 
@@ -96,8 +115,43 @@ def open_store(uri: str) -> MlflowClient:
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # a new database announces each of its migrations
     check_reachable(uri)
     if uri.startswith(_SQLITE):
-        _make_database(Path(uri.removeprefix(_SQLITE)), uri)
-    return MlflowClient(tracking_uri=uri)
+        path = Path(uri.removeprefix(_SQLITE))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LensError(
+                f"{path.parent} cannot be made ({error.strerror}): choose another --home (LENS_HOME)"
+            ) from error
+        _require_database(path)
+        _make_database(path, uri)
+    with refusals_named(uri):
+        return MlflowClient(tracking_uri=uri)
+
+
+def _require_database(path: Path, whole: bool = False) -> None:
+    """MLflow would try a damaged database for minutes, and then raise what its libraries do.
+
+    Args:
+        whole: look at every page, which takes seconds for each GB.
+
+    Raises:
+        LensError: if there is a file that is no SQLite database, or a damaged one.
+    """
+    if not path.exists():
+        return
+    look = "PRAGMA quick_check(1)" if whole else "SELECT count(*) FROM sqlite_master"
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            found = database.execute(look).fetchone()[0]
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorname", None) == "SQLITE_BUSY":  # somebody writes
+            return
+        found = str(error)
+    if not (isinstance(found, int) or found == "ok"):
+        raise LensError(
+            f"MLflow's database {path} cannot be read ({first_line(Exception(found))}): restore it, or move it away to "
+            "begin a new one"
+        )
 
 
 @contextmanager
@@ -153,8 +207,11 @@ def describe_store(uri: str) -> str:
     Raises:
         LensError: if it does not answer, or does not let us in.
     """
-    if uri.startswith(_SQLITE) and not Path(uri.removeprefix(_SQLITE)).exists():
-        return "not there yet, made on first use"
+    if uri.startswith(_SQLITE):
+        path = Path(uri.removeprefix(_SQLITE))
+        if not path.exists():
+            return "not there yet, made on first use"
+        _require_database(path, whole=True)
     client = open_store(uri)
     with refusals_named(uri):
         experiment = find_experiment(client)
@@ -200,17 +257,35 @@ def _new_experiment(client: MlflowClient) -> str:
     return str(client.create_experiment(EXPERIMENT, artifact_location=location, tags=kind))
 
 
-@contextmanager
-def refusals_named(uri: str) -> Iterator[None]:
-    """What MLflow refuses, as one line for a person: a wrong password, a run that is not there.
+def equals(key: str, value: str) -> str:
+    """The clause of an MLflow filter that wants `value`, whatever is in it, at `key`, such as `tags.lens.run`.
 
     Raises:
-        LensError: in place of MLflow's exception.
+        LensError: if MLflow's language cannot say it.
+    """
+    kind, dot, name = key.partition(".")
+    quote = next((each for each in ("'", '"') if each not in value), None)
+    if quote is None or value.endswith("\\"):
+        raise LensError(f"MLflow cannot search for {value!r}: leave quotation marks and backslashes out of names")
+    return f"{kind}.`{name}` = {quote}{value}{quote}" if dot else f"{key} = {quote}{value}{quote}"
+
+
+@contextmanager
+def refusals_named(uri: str) -> Iterator[None]:
+    """What MLflow or its database refuses, as one line for a person: a wrong password, a run that is not there.
+
+    Raises:
+        LensError: in place of MLflow's or its database's exception.
     """
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
+    except SQLAlchemyError as error:
+        raise LensError(
+            f"MLflow's database {uri} fails ({first_line(error)}): restore it, or choose another --home"
+        ) from error
     except MlflowException as error:
         hint = ""
         if error.get_http_status_code() in (401, 403):

@@ -35,7 +35,7 @@ class BaseConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = Field(0, ge=0)
-    steps: int = Field(700, ge=1)
+    steps: int = Field(700, ge=1, le=10**8)
     batch_size: int = Field(64, ge=1)
     """Rows a step."""
     row_tokens: int = Field(128, ge=100)

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +120,27 @@ def test_folders_of_one_name_keep_their_own_rows(tmp_path: Path) -> None:
     one, other = write(tmp_path / "one/set", "1"), write(tmp_path / "other/set", "2")
     assert (answers(one), answers(other)) == (["#### 1"], ["#### 2"])
     assert answers(write(tmp_path / "one/set", "33")) == ["#### 33"]
+
+
+@pytest.mark.parametrize("name", ["pipe", "pipe.jsonl", "link.jsonl", "/dev/zero"])
+def test_pipes_and_devices_are_refused_and_not_waited_for(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    os.mkfifo("pipe.jsonl")
+    Path("link.jsonl").symlink_to("pipe")
+    for kind in ("problems", "math", "gsm8k"):
+        with pytest.raises(LensError, match=r"is neither a file nor a folder .*: give a regular file"):
+            answers(Path(name), kind)
+
+
+@pytest.mark.parametrize("level", [10**30, -(10**30), 2**31, 1e30])
+def test_level_that_no_table_holds_is_a_bad_row(tmp_path: Path, level: float) -> None:
+    row = {"id": "a", "prompt": "1+1", "answer": "2", "source": "s", "level": level}
+    (tmp_path / "t.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(LensError, match=r"t\.jsonl:1: level: .*mend the row"):
+        answers(tmp_path / "t.jsonl", "problems")
+    (tmp_path / "m.jsonl").write_text(json.dumps({"problem": "1+1", "answer": "2", "level": level}) + "\n")
+    with pytest.raises(LensError, match=r"m\.jsonl:1: "):
+        answers(tmp_path / "m.jsonl", "math")

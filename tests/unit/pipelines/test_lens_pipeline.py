@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from lens_core.config import load_config
+from lens_core.config import RunConfig, load_config, parse
 from lens_core.errors import LensError
 from lens_core.kfp.launch import _cause, compile_pipelines, run_local
+from lens_core.kube.settings import ClusterConfig
 from lens_pipelines.catalogue import NAMES, arguments, build_pipeline, run_name
 from lens_pipelines.launch import ANY_CLUSTER, Launch
 from lens_pipelines.site import Site
@@ -184,3 +185,36 @@ def test_launch_says_what_becomes_of_the_best_policy() -> None:
 def test_launch_gives_a_pipeline_just_the_parameters_that_it_has(name: str, compiled: dict[str, Compiled]) -> None:
     taken = compiled[name].spec["root"]["inputDefinitions"]["parameters"]
     assert arguments(Launch(load_config("ladder-sweep"), name)).keys() == taken.keys()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{$.inputs.parameters['run']}}",
+        "{{workflow.name}} {{{x}}} {{",
+        "{{channel:task=;name=run;type=String;}}",
+        "\\{{$}} \\\\{{$.json_escape[1]}}",
+    ],
+)
+def test_what_looks_like_a_placeholder_stays_what_it_is(text: str, tmp_path: Path) -> None:
+    config = load_config("demo").with_values({"train.prompt.instruction": text, "train.prompt.system": f"a {text}"})
+    launch = Launch(config)
+    given = arguments(launch)["config"]
+    assert "{{" not in given
+    assert RunConfig.model_validate_json(given) == config
+    for path in compile_pipelines(launch, tmp_path):
+        assert text not in path.read_text()
+
+
+def test_settings_of_a_cluster_hold_no_placeholders() -> None:
+    for settings in ({"env": {"A": "{{$.inputs.parameters['run']}}"}}, {"head": {"node_selector": {"a": "{{x}}"}}}):
+        with pytest.raises(LensError, match="is a placeholder of KFP's and of Argo's"):
+            parse(ClusterConfig, {"image": "lens:1", **settings}, "here")
+
+
+def test_compiled_pipelines_hold_no_credentials() -> None:
+    with pytest.raises(LensError, match="the tracking URI holds a name or password") as refused:
+        Launch(load_config("demo"), tracking_uri="http://me:hunter2@mlflow:5000")
+    assert "hunter2" not in str(refused.value)
+    with pytest.raises(LensError, match="characters that no address has"):
+        Launch(load_config("demo"), tracking_uri="http://mlflow/{{$.inputs.parameters['run']}}")

@@ -1,7 +1,10 @@
 """The model card's text."""
 
+import ast
+import re
 from pathlib import Path
 
+import pytest
 from huggingface_hub import ModelCard
 
 from lens_core.evaluation.passk import Estimate
@@ -58,3 +61,38 @@ def test_card_is_one_that_the_hub_can_read() -> None:
     data = ModelCard(card()).data
     assert (data.license, data.pipeline_tag) == ("mit", "text-generation")
     assert [(each.metric_type, each.metric_value) for each in data.eval_results] == [("pass@1", 0.47), ("pass@4", 0.66)]
+
+
+HOSTILE = "<script>alert(1)</script> [a](javascript:x) `b` | c\n## d *e* $f$ \\"
+
+
+def test_card_shows_what_others_wrote_and_obeys_nothing() -> None:
+    facts = dict.fromkeys(("base", "config", "method", "data"), HOSTILE) | {"gain": "+2 points."}
+    report = REPORT.model_copy(update={"model": HOSTILE, "data_digest": HOSTILE})
+    text = model_card("lens-demo", report, Path("/policies/lens"), "reference", HOSTILE, facts)
+    body = text.split("---\n", 2)[2]
+    assert "<script>" not in body
+    assert "&lt;script&gt;alert(1)" in body
+    for name in ("Method", "Base policy", "Training data", "Configuration", "Licence"):
+        (row,) = [line for line in body.splitlines() if line.startswith(f"| {name} |")]
+        assert len(re.findall(r"(?<!\\)\|", row)) == 3
+        assert not re.search(r"(?<!\\)[`*\[\]]", row)
+    titles = [[line for line in each.splitlines() if line.startswith("## ")] for each in (body, card())]
+    assert titles[0] == titles[1]
+    data = ModelCard(text).data
+    assert (data.license, data.tags[-1]) == (HOSTILE, HOSTILE)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ['/a"; import os; os.system("x") #', "/a\\n'''\"\"\"", "/a\n```\n<b>", "/ü \U0001f600", "/\udce9", "/a_b*c"],
+)
+def test_path_stays_a_string_of_the_python_block(path: str) -> None:
+    text = model_card("my_lens", REPORT, Path(path), "reference", None, FACTS)
+    text.encode("utf-8")
+    block = text.split("```python\n")[1].split("\n```")[0]
+    (statement,) = ast.parse(block).body
+    assert isinstance(statement, ast.Assign)
+    assert ast.literal_eval(statement.value) == path
+    uploaded = model_card("my_lens", REPORT, Path(path), "upload", None, FACTS)
+    assert 'download_artifacts("models:/my_lens@champion")' in uploaded

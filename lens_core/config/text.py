@@ -1,0 +1,97 @@
+"""Files and YAML from outside: read in bounded time and memory, or refused on one line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lens_core.errors import LensError
+
+_MOST_BYTES = 2**20
+"""Of a configuration; the longest that ships has a few kB."""
+_MOST_NODES = 100_000
+"""Keys and values of a document, where each alias counts as all that it stands for."""
+
+
+def require_regular(path: Path) -> None:
+    """Refuse a pipe, a device or a socket, which may block or never end; what is not there is left to who opens it.
+
+    Raises:
+        LensError: naming it; of what is no path at all, too.
+    """
+    if "\0" in str(path):
+        raise LensError(f"{str(path)!r} is no path: it holds a null character")
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):  # False, too, where we may not look
+        raise LensError(f"{path} is neither a file nor a folder (a pipe or a device perhaps): give a regular file")
+
+
+def read_text(path: Path) -> str:
+    """The text of a configuration file.
+
+    Raises:
+        LensError: if it cannot be read, is no text in UTF-8, or is larger than 1 MiB.
+    """
+    try:
+        require_regular(path)
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise LensError(f"{path} is larger than {_MOST_BYTES // 2**20} MiB, which no configuration is")
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise LensError(f"{path} is no text in UTF-8 ({error.reason} at byte {error.start})") from error
+    except OSError as error:
+        raise LensError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def read_yaml(text: str, name: str) -> Any:
+    """The value of a YAML document.
+
+    Args:
+        name: where the text comes from, as errors say it.
+
+    Raises:
+        LensError: if it is no valid YAML, has a key twice, or grows past 100,000 keys and values by its aliases.
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except RecursionError as error:
+        raise LensError(f"{name} is no valid YAML: it is nested too deeply") from error
+    except Exception as error:  # PyYAML's own, and what its constructors raise, such as ValueError of a 13th month
+        raise LensError(f"{name} is no valid YAML: {' '.join(str(error).split())}") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe, and strict where PyYAML is not."""
+
+    def get_single_node(self) -> Any:
+        node = super().get_single_node()
+        if node is not None:
+            self._count(node, {})
+        return node
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if (key.tag, key.value) in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key.value!r} stands there twice", key.start_mark
+                    )
+                seen.add((key.tag, key.value))
+        return super().construct_mapping(node, deep)
+
+    def _count(self, node: yaml.Node, known: dict[int, int]) -> int:
+        """Nodes of the tree below `node`, each alias as all that it stands for."""
+        if id(node) in known:
+            return known[id(node)]
+        known[id(node)] = _MOST_NODES  # an alias of what it stands in never ends
+        children = node.value if isinstance(node, yaml.CollectionNode) else ()
+        below = (each for child in children for each in (child if isinstance(child, tuple) else (child,)))
+        known[id(node)] = count = 1 + sum(self._count(each, known) for each in below)
+        if count > _MOST_NODES:
+            raise yaml.YAMLError(f"its aliases make more than {_MOST_NODES:,} keys and values of it")
+        return count
