@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 from lens_core.cli import data, evaluate, experiments, kube, output, pipeline, recipe, runs, train
 from lens_core.cli.options import DEFAULT_HOME, Home, Overrides, TrackingUri, settings_of, store_of
 from lens_core.errors import LensError
+from lens_core.signals import ENDING, interrupting
 
 GENERAL = ("--debug", "--quiet", "-q", "--json")
 """Options of every command, which may stand anywhere before `--`."""
@@ -77,8 +78,8 @@ def demo(home: Home = DEFAULT_HOME, tracking_uri: TrackingUri = None, overrides:
     pipeline.run_here(launch, home)
 
 
-_INTERRUPTED = 130
-"""Typer's exit code after Ctrl-C, the shell's convention of 128 + SIGINT."""
+_INTERRUPTED = (130, *(128 + number for number in ENDING))
+"""Typer's exit code after Ctrl-C, the shell's convention of 128 + SIGINT, and those of the other signals."""
 
 
 def main() -> None:
@@ -86,7 +87,10 @@ def main() -> None:
     debug = "--debug" in sys.argv
     os.environ.setdefault("TQDM_DISABLE", "1")  # libraries' bars for every file would run through ours
     try:
-        code = app(sys.argv[1:], standalone_mode=False)
+        with interrupting():
+            code = app(sys.argv[1:], standalone_mode=False)
+    except SystemExit as ended:  # by SIGTERM or SIGHUP
+        code = ended.code
     except TyperException as error:
         # A group without a command has printed its help already; Typer counts that among the errors, with no message.
         message = getattr(error, "format_message", error.__str__)().rstrip(".")
@@ -98,7 +102,7 @@ def main() -> None:
             raise
         _complain(str(error))
         sys.exit(error.exit_code)
-    if code == _INTERRUPTED:
+    if code in _INTERRUPTED:
         _complain("interrupted; finished steps are kept, and the same command goes on from them")
     sys.exit(code)
 

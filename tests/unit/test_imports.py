@@ -62,7 +62,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "cli": (
         {"errors", "files", "progress", "config", "data", "training", "evaluation", "distributed", "tracking", "report"}
-        | {"kube", "stages", "kfp", "lens_pipelines"},
+        | {"kube", "signals", "stages", "kfp", "lens_pipelines"},
         {"packaging", "psutil", "pydantic_core", "requests", "rich", "torch", "typer", "yaml"},
     ),
 }
