@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pkgutil import resolve_name
 from typing import Any
+
+_PATH = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*")
+
+
+def is_path(name: str) -> bool:
+    """Whether `name` reads `package.module:function`."""
+    return _PATH.fullmatch(name) is not None
 
 
 def find_function(path: str, role: str) -> Callable[..., Any]:

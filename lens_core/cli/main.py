@@ -12,11 +12,19 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from lens_core.cli import data, evaluate, experiments, kube, output, pipeline, recipe, runs, train
-from lens_core.cli.options import DEFAULT_HOME, Home, Overrides, TrackingUri, settings_of, store_of
+from lens_core.cli.options import (
+    DEFAULT_HOME,
+    Home,
+    Overrides,
+    TrackingUri,
+    imports_allowed,
+    runnable_settings,
+    store_of,
+)
 from lens_core.errors import LensError
 from lens_core.signals import ENDING, interrupting
 
-GENERAL = ("--debug", "--quiet", "-q", "--json")
+GENERAL = ("--debug", "--quiet", "-q", "--json", "--allow-import")
 """Options of every command, which may stand anywhere before `--`."""
 
 
@@ -61,9 +69,14 @@ def options(
     as_json: Annotated[
         bool, typer.Option("--json", help="Progress and result as JSON, one object a line, for logs and programs.")
     ] = False,
+    allow_import: Annotated[
+        bool,
+        typer.Option("--allow-import", help="Run the functions that a YAML file names by import path: it is code."),
+    ] = False,
 ) -> None:
     """Options of every command, wherever they stand; `--debug` is read by `main`."""
     output.manner.set(output.Manner(quiet, as_json))
+    imports_allowed.set(allow_import)
 
 
 @app.command()
@@ -74,7 +87,7 @@ def demo(home: Home = DEFAULT_HOME, tracking_uri: TrackingUri = None, overrides:
     """
     from lens_pipelines.launch import Launch
 
-    launch = Launch(settings_of("demo", overrides), tracking_uri=store_of(tracking_uri, home), registers=False)
+    launch = Launch(runnable_settings("demo", overrides), tracking_uri=store_of(tracking_uri, home), registers=False)
     pipeline.run_here(launch, home)
 
 

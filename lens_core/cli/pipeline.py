@@ -15,7 +15,7 @@ from lens_core.cli.options import (
     Overrides,
     TrackingUri,
     made_of_options,
-    settings_of,
+    runnable_settings,
     store_of,
 )
 from lens_core.cli.output import conclude, progress, relative, remark
@@ -79,7 +79,7 @@ def _launch(
     from lens_pipelines.launch import ANY_CLUSTER, Launch
 
     return Launch(
-        settings_of(config, overrides),
+        runnable_settings(config, overrides),
         pipeline,
         tracking_uri="" if tracking_uri is None else tracking_uri,
         cluster=ANY_CLUSTER if cluster is None else load_cluster(cluster),
@@ -106,7 +106,7 @@ def run(
     """
     from lens_pipelines.launch import Launch
 
-    run_here(Launch(settings_of(config, overrides), pipeline, store_of(tracking_uri, home)), home)
+    run_here(Launch(runnable_settings(config, overrides), pipeline, store_of(tracking_uri, home)), home)
 
 
 def run_here(launch: "Launch", home: Path) -> None:

@@ -3,6 +3,7 @@
 from lens_core.config.data import DataConfig, DecontaminationConfig, PassRateConfig, SourceConfig
 from lens_core.config.evaluation import EvaluationConfig
 from lens_core.config.experiments import DISTRIBUTIONS, StudyConfig, SweepConfig
+from lens_core.config.imports import check_imports, import_paths, refuse_imports
 from lens_core.config.load import load_config, recipe_abouts, recipe_names
 from lens_core.config.method import Method
 from lens_core.config.names import checked_name
@@ -40,14 +41,17 @@ __all__ = [
     "SweepConfig",
     "TrainConfig",
     "VllmConfig",
+    "check_imports",
     "checked_name",
     "describe",
     "differing",
     "flattened",
+    "import_paths",
     "load_config",
     "override_value",
     "parse",
     "recipe_abouts",
     "recipe_names",
+    "refuse_imports",
     "set_value",
 ]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lens_core.config import RunConfig, checked_name
+from lens_core.config import RunConfig, check_imports, checked_name
 from lens_core.data.prepare import TEST_FILE, TRAIN_FILE, in_either_form, read_problems
 from lens_core.data.problem import digest as file_digest
 from lens_core.data.summary import SUMMARY_FILE, read_summary
@@ -66,6 +66,7 @@ def evaluate(
             other settings.
     """
     checked_name(label, "label")
+    check_imports(config)
     from lens_core.evaluation.evaluate import engine_name, evaluate_policy
     from lens_core.evaluation.folder import Design, append, claim, finished, settings_of
     from lens_core.evaluation.summary import summarise

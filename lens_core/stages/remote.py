@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from lens_core.config import RunConfig
+from lens_core.config import RunConfig, import_paths
 from lens_core.errors import LensError
 from lens_core.kube.api import Api
 from lens_core.kube.kfp_task import trainer_node, with_task
@@ -121,6 +121,8 @@ def _run_job(
     settings.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), "utf-8")
     command = [*command, "--config", str(settings), "--data", str(_copied(data, folder / "data"))]
     command += ["--home", str(folder / "home")]
+    if import_paths(config):  # whoever sent the pipeline has allowed them
+        command.append("--allow-import")
     if tracking is not None:  # the job's run is nested where the step's would be
         command += ["--tracking-uri", tracking.uri]
         cluster = cluster.model_copy(update={"env": {**cluster.env, "MLFLOW_RUN_ID": parent_run(tracking).run_id}})
