@@ -41,7 +41,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "evaluation": ({"errors", "files", "config", "data", "verify", "rollout"}, {"numpy", "pydantic", "scipy"}),
     "distributed": (
-        {"errors", "files", "signals", "config", "data", "rollout", "training", "evaluation"},
+        {"errors", "files", "processes", "signals", "config", "data", "rollout", "training", "evaluation"},
         {"ray", "optuna", "torch", "transformers", "safetensors"},
     ),
     "tracking": ({"errors", "files", "signals", "config"}, {"mlflow", "psutil", "requests", "tenacity"}),
@@ -49,7 +49,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"files", "data", "evaluation"},
         {"numpy", "matplotlib", "jinja2", "markupsafe", "optuna", "huggingface_hub"},
     ),
-    "kube": ({"errors", "signals", "config"}, {"kubernetes", "pydantic", "requests", "tenacity", "urllib3", "yaml"}),
+    "kube": (
+        {"errors", "processes", "signals", "config"},
+        {"kubernetes", "pydantic", "requests", "tenacity", "urllib3", "yaml"},
+    ),
     "stages": (
         {"errors", "files", "progress", "config", "data", "rollout", "training", "evaluation"}
         | {"distributed", "tracking", "report", "kube"},
@@ -58,12 +61,12 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "lens_components": ({"progress", "config", "data", "evaluation", "tracking", "kube", "stages"}, {"kfp"}),
     "lens_pipelines": ({"errors", "config", "kube", "lens_components"}, {"kfp"}),
     "kfp": (
-        {"errors", "files", "progress", "tracking", "kube", "stages", "lens_pipelines"},
+        {"errors", "files", "processes", "progress", "tracking", "kube", "stages", "lens_pipelines"},
         {"google", "kfp", "kfp_server_api", "tenacity", "urllib3"},
     ),
     "cli": (
         {"errors", "files", "progress", "config", "data", "training", "evaluation", "distributed", "tracking", "report"}
-        | {"kube", "signals", "stages", "kfp", "lens_pipelines"},
+        | {"kube", "processes", "signals", "stages", "kfp", "lens_pipelines"},
         {"packaging", "psutil", "pydantic_core", "requests", "rich", "torch", "typer", "yaml"},
     ),
 }
