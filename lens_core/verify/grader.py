@@ -52,12 +52,16 @@ class _Worker:
         """
         extracted = None if any(self._asked.values()) else text
         for tries in (1, 2):
-            process = self._alive()
+            try:
+                process = self._alive()
+            except RuntimeError:
+                if tries == 2:
+                    raise
+                continue
             line = self._reply(process, {"text": text, "answer": answer}, self._timeout_s + _GRACE_S)
             if line:
                 break
-            code = process.wait()
-            self.close()
+            code = self.close()
             if line is None or code == -signal.SIGALRM:
                 return Verdict(Outcome.UNGRADED, extracted, f"time-out after {self._timeout_s:g} s")
             if tries == 2:
@@ -67,11 +71,21 @@ class _Worker:
             extracted = _writable(str(reply["extracted"]))
         return Verdict(Outcome(reply["outcome"]), extracted, _writable(str(reply["reason"])))
 
-    def close(self) -> None:
-        if self._process is not None:
-            _kill(self._process)
-            self._process.communicate()
-            self._process = None
+    def close(self) -> int:
+        """End the process, if there is one, with all that it has started.
+
+        Returns:
+            Its exit code: its own, if it had one.
+        """
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        _kill(process)
+        for pipe in (process.stdin, process.stdout):
+            assert pipe is not None
+            with suppress(BrokenPipeError):  # of what it did not read any more
+                pipe.close()
+        return process.wait()
 
     def _alive(self) -> subprocess.Popen[str]:
         if self._process is None:
@@ -88,7 +102,7 @@ class _Worker:
             asked = {"timeout_s": self._timeout_s, "path": path, **self._asked}
             line = self._reply(self._process, asked, _START_S)
             if not line:
-                raise RuntimeError(f"the grading process did not start (exit code {self._process.wait()})")
+                raise RuntimeError(f"the grading process did not start (exit code {self.close()})")
             if error := json.loads(line).get("error"):
                 self.close()
                 raise ValueError(error)
