@@ -106,10 +106,14 @@ def test_functions_of_python_itself_are_refused_too(
     assert "names code to run: train.verifier is os:popen" in capsys.readouterr().err
 
 
-def test_lens_itself_runs_nothing_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("json", "random", "torch", "yaml", "lens_core", "sitecustomize"):
+@pytest.mark.parametrize(
+    "lens", [[str(Path(sys.executable).with_name("lens"))], [sys.executable, "-m", "lens_core.cli"]], ids=["lens", "-m"]
+)
+def test_lens_itself_runs_nothing_of_the_working_directory(
+    lens: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("json", "random", "torch", "yaml", "typer"):
         (tmp_path / f"{name}.py").write_text("open('was-run', 'w').close()\n", encoding="utf-8")
     monkeypatch.delenv("PYTHONPATH", raising=False)
-    lens = str(Path(sys.executable).with_name("lens"))
-    subprocess.run([lens, "recipe", "show", "demo"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*lens, "recipe", "show", "demo"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
     assert not (tmp_path / "was-run").exists()
