@@ -29,6 +29,8 @@ _REMEMBERED = 4096
 _INTEGER = re.compile(r"\s*[+-]?\d{1,18}\s*")
 _GRACE_S = 60.0
 """Beyond an answer's time, for what is not on its clock, before a process that does not end itself is killed."""
+_END_S = 10.0
+"""For a process that ends by itself, until it has."""
 _START_S = 600.0
 """For what a verifier loads when it is imported."""
 
@@ -61,6 +63,8 @@ class _Worker:
             line = self._reply(process, {"text": text, "answer": answer}, self._timeout_s + _GRACE_S)
             if line:
                 break
+            with suppress(subprocess.TimeoutExpired):  # its pipe is closed before it has ended
+                process.wait(_END_S)
             code = self.close()
             if line is None or code == -signal.SIGALRM:
                 return Verdict(Outcome.UNGRADED, extracted, f"time-out after {self._timeout_s:g} s")
