@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pkgutil import resolve_name
 from typing import Any
+
+_PATH = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*")
+
+
+def is_path(name: str) -> bool:
+    """Whether `name` reads `package.module:function`."""
+    return _PATH.fullmatch(name) is not None
 
 
 def find_function(path: str, role: str) -> Callable[..., Any]:
@@ -19,7 +27,7 @@ def find_function(path: str, role: str) -> Callable[..., Any]:
     module, _, name = path.partition(":")
     try:
         resolve_name(f"{module}:")
-    except Exception as error:  # a user's module may raise anything while it is imported
+    except (Exception, SystemExit) as error:  # a user's module may raise anything while it is imported
         raise ValueError(f"{role} {path!r} cannot be imported: {described(error)}") from error
     try:
         found = resolve_name(path)
@@ -30,7 +38,7 @@ def find_function(path: str, role: str) -> Callable[..., Any]:
     return found
 
 
-def described(error: Exception) -> str:
+def described(error: BaseException) -> str:
     """Type and first line of what a user's code raised."""
     lines = str(error).splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

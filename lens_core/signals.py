@@ -42,13 +42,16 @@ def kept(numbers: Sequence[int] = ENDING) -> Iterator[None]:
 
 
 def interrupting() -> AbstractContextManager[None]:
-    """Inside the block SIGTERM and SIGHUP act as Ctrl-C does, on child processes too; not those that are handled."""
-    return handled(_pass_on_and_interrupt, [each for each in ENDING if signal.getsignal(each) is signal.SIG_DFL])
+    """`exiting` for signals that nobody handles, with SIGTERM to child processes, which Ctrl-C of a terminal reaches.
+
+    A pipeline's steps are processes that would otherwise be waited for.
+    """
+    return handled(_pass_on_and_exit, [each for each in ENDING if signal.getsignal(each) is signal.SIG_DFL])
 
 
 def exiting() -> AbstractContextManager[None]:
     """Inside the block SIGTERM and SIGHUP raise SystemExit, with a shell's exit code, so that `finally` is reached."""
-    return handled(lambda number, _: sys.exit(128 + number))
+    return handled(_exit)
 
 
 def undisturbed() -> AbstractContextManager[None]:
@@ -56,14 +59,17 @@ def undisturbed() -> AbstractContextManager[None]:
     return handled(signal.SIG_IGN, (*ENDING, signal.SIGINT))
 
 
-def _pass_on_and_interrupt(*_: Any) -> None:
-    """What a terminal does on Ctrl-C: a pipeline's steps are processes that would otherwise be waited for."""
+def _exit(number: int, _: Any) -> None:
+    sys.exit(128 + number)
+
+
+def _pass_on_and_exit(number: int, _: Any) -> None:
     import psutil
 
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             child.terminate()
-    raise KeyboardInterrupt
+    _exit(number, _)
 
 
 def _is_main_thread() -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lens_core.cli.options import Config, DataFolder, Output, Overrides, settings_of
+from lens_core.cli.options import Config, DataFolder, Output, Overrides, runnable_settings, settings_of
 from lens_core.cli.output import conclude, progress
 from lens_core.errors import LensError
 from lens_core.folders import DATA, claimed
@@ -69,7 +69,7 @@ def data_pass_rates(
     from lens_core import stages
 
     extra = [f"evaluation.n={n}", "evaluation.ks=[1]"]
-    settings = settings_of(config, [*([] if overrides is None else overrides), *extra])
+    settings = runnable_settings(config, [*([] if overrides is None else overrides), *extra])
     with progress() as display:
         stages.pass_rates(settings, data, policy, output, on_progress=display)
     rollouts = output / stages.ROLLOUTS_FILE

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lens_core.cli.options import DEFAULT_HOME, Config, Home, Overrides, TrackingUri, settings_of, store_of
+from lens_core.cli.options import DEFAULT_HOME, Config, Home, Overrides, TrackingUri, runnable_settings, store_of
 from lens_core.cli.output import conclude, progress, relative, say
 from lens_core.folders import EVALUATION, claimed
 
@@ -43,7 +43,7 @@ def evaluate(
 
     extra = [] if n is None else [f"evaluation.n={n}"]
     extra += [] if ks is None else [f"evaluation.ks=[{ks}]"]
-    settings = settings_of(config, [*([] if overrides is None else overrides), *extra])
+    settings = runnable_settings(config, [*([] if overrides is None else overrides), *extra])
     tracking = Tracking(store_of(tracking_uri, home), settings.name)
     name = checked_name(Path(policy).resolve().name if label is None else label, "--label")
     folder = Path("evaluations") / name / data.resolve().stem if output is None else output

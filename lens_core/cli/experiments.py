@@ -14,7 +14,7 @@ from lens_core.cli.options import (
     Overrides,
     PreparedData,
     TrackingUri,
-    settings_of,
+    runnable_settings,
     store_of,
 )
 from lens_core.cli.output import conclude, progress, relative, remark, say
@@ -43,7 +43,7 @@ def study(
     from lens_core.stages.study import study as run_study
     from lens_core.tracking import Tracking, whole_run
 
-    settings = settings_of(config, overrides)
+    settings = runnable_settings(config, overrides)
     folder = Path("studies") / settings.name if output is None else output
     tracking = Tracking(store_of(tracking_uri, home), settings.name)
     if settings.study is not None and len(settings.study.seeds) < FEWEST_SEEDS:
@@ -79,7 +79,7 @@ def sweep(
     from lens_core.stages.sweep import sweep as run_sweep
     from lens_core.tracking import Tracking, whole_run
 
-    settings = settings_of(config, overrides)
+    settings = runnable_settings(config, overrides)
     folder = Path("sweeps") / settings.name if output is None else output
     tracking = Tracking(store_of(tracking_uri, home), settings.name)
     with claimed(folder, SWEEP), whole_run(tracking), progress() as display:

@@ -15,11 +15,20 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from lens_core.cli import data, evaluate, experiments, kube, output, pipeline, recipe, runs, train
-from lens_core.cli.options import DEFAULT_HOME, Home, Overrides, TrackingUri, settings_of, store_of
+from lens_core.cli.options import (
+    DEFAULT_HOME,
+    Home,
+    Overrides,
+    TrackingUri,
+    imports_allowed,
+    runnable_settings,
+    store_of,
+)
 from lens_core.credentials import masked
 from lens_core.errors import LensError, first_line
+from lens_core.signals import ENDING, interrupting
 
-GENERAL = ("--debug", "--quiet", "-q", "--json")
+GENERAL = ("--debug", "--quiet", "-q", "--json", "--allow-import")
 """Options of every command, which may stand anywhere before `--`."""
 
 
@@ -64,9 +73,14 @@ def options(
     as_json: Annotated[
         bool, typer.Option("--json", help="Progress and result as JSON, one object a line, for logs and programs.")
     ] = False,
+    allow_import: Annotated[
+        bool,
+        typer.Option("--allow-import", help="Run the functions that a YAML file names by import path: it is code."),
+    ] = False,
 ) -> None:
     """Options of every command, wherever they stand; `--debug` is read by `main`."""
     output.manner.set(output.Manner(quiet, as_json))
+    imports_allowed.set(allow_import)
 
 
 @app.command()
@@ -77,12 +91,12 @@ def demo(home: Home = DEFAULT_HOME, tracking_uri: TrackingUri = None, overrides:
     """
     from lens_pipelines.launch import Launch
 
-    launch = Launch(settings_of("demo", overrides), tracking_uri=store_of(tracking_uri, home), registers=False)
+    launch = Launch(runnable_settings("demo", overrides), tracking_uri=store_of(tracking_uri, home), registers=False)
     pipeline.run_here(launch, home)
 
 
-_INTERRUPTED = 130
-"""Typer's exit code after Ctrl-C, the shell's convention of 128 + SIGINT."""
+_INTERRUPTED = (130, *(128 + number for number in ENDING))
+"""Typer's exit code after Ctrl-C, the shell's convention of 128 + SIGINT, and those of the other signals."""
 _UNEXPECTED = 70
 """EX_SOFTWARE of sysexits.h: a fault of ours, and not of the input."""
 
@@ -95,7 +109,10 @@ def main() -> None:
     debug = "--debug" in sys.argv[: sys.argv.index("--") if "--" in sys.argv else None]
     os.environ.setdefault("TQDM_DISABLE", "1")  # libraries' bars for every file would run through ours
     try:
-        code = app(sys.argv[1:], standalone_mode=False)
+        with interrupting():
+            code = app(sys.argv[1:], standalone_mode=False)
+    except SystemExit as ended:  # by SIGTERM or SIGHUP
+        code = ended.code
     except TyperException as error:
         # A group without a command has printed its help already; Typer counts that among the errors, with no message.
         message = getattr(error, "format_message", error.__str__)().rstrip(".")
@@ -113,7 +130,7 @@ def main() -> None:
             sys.exit(1)
         _report(error, debug)
         sys.exit(_UNEXPECTED)
-    if code == _INTERRUPTED:
+    if code in _INTERRUPTED:
         _complain("interrupted; finished steps are kept, and the same command goes on from them")
     sys.exit(code)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,9 @@ import typer
 
 if TYPE_CHECKING:
     from lens_core.config import RunConfig
+
+imports_allowed: ContextVar[bool] = ContextVar("imports_allowed", default=False)
+"""Whether `--allow-import` was given."""
 
 Config = Annotated[str, typer.Option("--config", "--recipe", "-c", help="Recipe name or YAML file.")]
 Overrides = Annotated[
@@ -36,10 +40,25 @@ DEFAULT_HOME = Path(".lens")
 
 
 def settings_of(config: str, overrides: list[str] | None) -> RunConfig:
-    """What `--config` and `--set` say together."""
+    """What `--config` and `--set` say together; functions that it names are not imported."""
     from lens_core.config import load_config
 
     return load_config(config, [] if overrides is None else overrides)
+
+
+def runnable_settings(config: str, overrides: list[str] | None) -> RunConfig:
+    """The same for a command that will run these functions: they are imported and tried before it does anything.
+
+    Raises:
+        LensError: if there are some that nobody has allowed, or that are no good.
+    """
+    from lens_core.config import check_imports, refuse_imports
+
+    settings = settings_of(config, overrides)
+    if not imports_allowed.get():
+        refuse_imports(settings, config, [] if overrides is None else overrides)
+    check_imports(settings)
+    return settings
 
 
 def store_of(tracking_uri: str | None, home: Path) -> str:

@@ -17,7 +17,7 @@ from lens_core.cli.options import (
     TrackingServer,
     TrackingUri,
     made_of_options,
-    settings_of,
+    runnable_settings,
     store_of,
 )
 from lens_core.cli.output import conclude, progress, relative, remark, say
@@ -85,7 +85,7 @@ def _launch(
     if tracking_uri:
         check_shared(tracking_uri)
     return Launch(
-        settings_of(config, overrides),
+        runnable_settings(config, overrides),
         pipeline,
         tracking_uri="" if tracking_uri is None else tracking_uri,
         cluster=ANY_CLUSTER if cluster is None else load_cluster(cluster),
@@ -112,7 +112,7 @@ def run(
     """
     from lens_pipelines.launch import Launch
 
-    run_here(Launch(settings_of(config, overrides), pipeline, store_of(tracking_uri, home)), home)
+    run_here(Launch(runnable_settings(config, overrides), pipeline, store_of(tracking_uri, home)), home)
 
 
 def run_here(launch: "Launch", home: Path) -> None:

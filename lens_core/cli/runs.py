@@ -14,6 +14,7 @@ from lens_core.cli.options import DEFAULT_HOME, Config, Home, Overrides, Trackin
 from lens_core.cli.output import conclude, remark, say
 from lens_core.errors import LensError
 from lens_core.folders import REGISTRATION, claimed
+from lens_core.processes import exec_guarded, python
 
 app = typer.Typer()
 
@@ -119,10 +120,14 @@ def ui(
     list_runs(uri, 1)  # makes the store, and closes runs that were killed
     say(f"MLflow:  http://{host}:{port} (experiment {EXPERIMENT}, {uri}); Ctrl-C ends it")
     sys.stdout.flush()
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
+    command = python("-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", host, "--port", str(port))
     command += ["--workers", "1"]  # for one person; each takes seconds to start, and a few hundred MB
-    # MLflow's jobs judge traces by language models, which nothing here asks for, and take seven processes.
-    os.execve(sys.executable, command, {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"})
+    environment = {
+        # MLflow's jobs judge traces by language models, which nothing here asks for, and take seven processes.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "UVICORN_APP_DIR": os.devnull,  # else the working directory, in front of all that it imports
+    }
+    exec_guarded(command, {**os.environ, **environment})
 
 
 @app.command()

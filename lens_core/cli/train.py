@@ -17,6 +17,7 @@ from lens_core.cli.options import (
     Overrides,
     PreparedData,
     TrackingUri,
+    runnable_settings,
     settings_of,
     store_of,
 )
@@ -100,11 +101,11 @@ def train(
     from lens_core.data.summary import SUMMARY_FILE
     from lens_core.tracking import Tracking, whole_run
 
-    settings = settings_of(config, overrides)
     if dry_run:
         from lens_core.cli.tables import print_plan
         from lens_core.stages.plan import plan_training
 
+        settings = settings_of(config, overrides)
         plan = plan_training(settings, method, base)
 
         def show() -> None:
@@ -113,6 +114,7 @@ def train(
 
         conclude({"config": settings, "plan": plan}, show)
         return
+    settings = runnable_settings(config, overrides)
     settings.required_method(method)
     count = _workers(workers)
     folder = Path("runs") / settings.name / method if output is None else output

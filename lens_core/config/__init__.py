@@ -3,6 +3,7 @@
 from lens_core.config.data import DataConfig, DecontaminationConfig, PassRateConfig, SourceConfig
 from lens_core.config.evaluation import EvaluationConfig
 from lens_core.config.experiments import DISTRIBUTIONS, StudyConfig, SweepConfig
+from lens_core.config.imports import check_imports, import_paths, refuse_imports
 from lens_core.config.load import load_config, recipe_abouts, recipe_names
 from lens_core.config.method import Method
 from lens_core.config.names import checked_address, checked_name
@@ -52,11 +53,13 @@ __all__ = [
     "TrainConfig",
     "VllmConfig",
     "changed_by",
+    "check_imports",
     "checked_address",
     "checked_name",
     "describe",
     "differing",
     "flattened",
+    "import_paths",
     "json_parameter",
     "load_config",
     "overridden",
@@ -66,6 +69,7 @@ __all__ = [
     "read_yaml",
     "recipe_abouts",
     "recipe_names",
+    "refuse_imports",
     "require_regular",
     "set_value",
     "values_by_hand",

@@ -7,6 +7,8 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from lens_core.lookup import is_path
+
 
 class Method(BaseModel):
     """One treatment of a group's rewards: an objective, its parameters, and what it changes in the training.
@@ -37,7 +39,16 @@ class Method(BaseModel):
 
     @model_validator(mode="after")
     def _objective_takes_parameters(self) -> Self:
+        if not is_path(self.objective):  # code of somebody's, which reading a configuration does not run
+            self.check()
+        return self
+
+    def check(self) -> None:
+        """Try the objective with its parameters on two small groups; a function that is named by its path is imported.
+
+        Raises:
+            ValueError: on one line, if there is none, or it does not take or give what it has to.
+        """
         from lens_core.baselines import check_parameters, find_estimator  # torch: a cluster's settings do without
 
         check_parameters(find_estimator(self.objective), self.parameters)
-        return self

@@ -7,11 +7,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from lens_core.verify.plugin import find_verifier
+from lens_core.verify.plugin import verifier_path
 
 
 def _known_verifier(name: str) -> str:
-    find_verifier(name)
+    verifier_path(name)
     return name
 
 
@@ -22,7 +22,7 @@ Verifier = Annotated[str, AfterValidator(_known_verifier)]
 def _one_group(pattern: str) -> str:
     try:
         groups = re.compile(pattern).groups
-    except re.error as error:
+    except (re.error, RecursionError, OverflowError) as error:
         raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
     if groups < 1:
         raise ValueError(f"{pattern!r} has no group for the answer: put it in brackets, as in 'Result: (.+)'")

@@ -8,12 +8,13 @@ import signal
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import util
 from pathlib import Path
 from typing import Any
 
 from lens_core.errors import LensError, first_line
+from lens_core.processes import deaf_children, guarded
 from lens_core.signals import ENDING, kept
 
 PACKAGES = ("lens_core",)
@@ -50,30 +51,49 @@ def _connected(cpus: int | None) -> Iterator[None]:
 
     address = os.environ.get("RAY_ADDRESS")
     warnings.filterwarnings("ignore", message="Ray Client connection timed out")  # said by our own error
-    where: dict[str, Any] = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
-    if address is not None:
-        where = {"address": address, "runtime_env": {"py_modules": [str(_folder(name)) for name in PACKAGES]}}
     handled = [each for each in ENDING if callable(signal.getsignal(each))]
-    try:
-        with kept(handled):  # Ray puts a handler of its own in their place
-            context = ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
-    except Exception as error:  # Ray's own kinds have no common base, and some of its failures are a bare Exception
-        if address is None:
+    is_ours = address is None
+    with guarded() if is_ours else nullcontext():
+        where: dict[str, Any] = {"address": address}
+        if is_ours:
+            where = {"address": "local", "num_cpus": cpus, "include_dashboard": False, "job_config": _job_config()}
+        else:
+            where["runtime_env"] = {"py_modules": [str(_folder(name)) for name in PACKAGES]}
+        try:
+            # Ray puts a handler of its own in their place.
+            with kept(handled), deaf_children() if is_ours else nullcontext():
+                context = ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
+        except Exception as error:  # Ray's own kinds have no common base, and some of its failures are a bare Exception
+            if is_ours:
+                raise LensError(
+                    f"no Ray cluster on this machine: {type(error).__name__}: {first_line(error)}; its logs are in "
+                    "/tmp/ray/session_latest/logs; a full /tmp or /dev/shm keeps it from starting, and so does a proxy "
+                    "for localhost; a training without --workers needs no Ray"
+                ) from error
             raise LensError(
-                f"no Ray cluster on this machine: {type(error).__name__}: {first_line(error)}; its logs are in "
-                "/tmp/ray/session_latest/logs; a full /tmp or /dev/shm keeps it from starting, and so does a proxy for "
-                "localhost; a training without --workers needs no Ray"
+                f"no Ray cluster at RAY_ADDRESS={address}: {first_line(error)}; check that it runs, and RAY_AUTH_TOKEN "
+                "or RAY_AUTH_TOKEN_PATH where it asks for a token"
             ) from error
-        raise LensError(
-            f"no Ray cluster at RAY_ADDRESS={address}: {first_line(error)}; check that it runs, and RAY_AUTH_TOKEN or "
-            "RAY_AUTH_TOKEN_PATH where it asks for a token"
-        ) from error
-    if context.dashboard_url:
-        print(f"Ray's dashboard: http://{context.dashboard_url}", file=sys.stderr)
-    try:
-        yield
-    finally:
-        ray.shutdown()
+        if context.dashboard_url:
+            print(f"Ray's dashboard: http://{context.dashboard_url}", file=sys.stderr)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _job_config() -> Any:
+    """Ray puts the working directory in front of what workers import; here only where the driver imports from it."""
+    from ray.job_config import JobConfig
+
+    class OwnPath(JobConfig):
+        _py_driver_sys_path: list[str]
+
+        def _serialize(self) -> str:
+            self._py_driver_sys_path = [folder for folder in self._py_driver_sys_path if folder in sys.path]
+            return super()._serialize()
+
+    return OwnPath()
 
 
 def _folder(package: str) -> Path:

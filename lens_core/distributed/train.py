@@ -12,7 +12,7 @@ import os
 import signal
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -64,6 +64,8 @@ def train_with_ray(training: TrainingSpec, on_step: OnStep, on_ray: OnRay) -> Pa
         import ray
         from ray.util.queue import Queue
 
+        from lens_core.training.stopping import is_stop_asked
+
         gpus = int(ray.cluster_resources().get("GPU", 0))
         training = _absolute(training)
         (training.output / _SNAPSHOT).unlink(
@@ -81,9 +83,14 @@ def train_with_ray(training: TrainingSpec, on_step: OnStep, on_ray: OnRay) -> Pa
                 with kept([signal.SIGINT]):
                     trainer.fit()
             except SystemExit as error:  # of Ray's own handler of Ctrl-C, which calls it a success
+                if error.code:  # of ours
+                    raise
                 raise KeyboardInterrupt from error
-            except ray.train.TrainingFailedError as error:
-                raise LensError(f"training on {workers.most} Ray workers failed: {_first_cause(error)}") from error
+            except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
+                # Ray's processes may have been asked to end too; the last checkpoint is what the training goes on from.
+                if not is_stop_asked(training.output):
+                    cause = _first_cause(error)
+                    raise LensError(f"training on {workers.most} Ray workers failed: {cause}") from error
     return training.output
 
 
@@ -148,14 +155,19 @@ def _passed_on(queue: Any, listeners: Mapping[str, OnStep]) -> Iterator[None]:
             kind, step, metrics = item
             listeners[kind](step, metrics)
 
+    from ray.exceptions import RayError
+
     with ThreadPoolExecutor(1, thread_name_prefix="steps") as listener:
         listening = listener.submit(listen)
         try:
             yield
         finally:
-            queue.put(None)
-            listening.result()
-            queue.shutdown()
+            # Of a cluster that has died nothing comes any more, and what the block raised says so.
+            with suppress(RayError):
+                queue.put(None)
+                listening.result()
+            with suppress(RayError):
+                queue.shutdown()
 
 
 def _cpus(config: TrainConfig, workers: Workers, validation: Validation | None) -> int:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from lens_core.errors import LensError
 from lens_core.files import read_json, write_text
 from lens_core.folders import COMPILED, PIPELINE_RUN, claimed
+from lens_core.processes import guarded
 from lens_core.progress import Listener, Progress, parse_marked
 from lens_core.stages import COMPARISON_FILE, PASSK_FILE, REPORT_FILE, VIEWER_FILE
 from lens_core.stages.sweep import WORKING_FILES
@@ -95,6 +96,7 @@ def _run_in(
     try:
         with (
             whole_run(tracking),
+            guarded(),
             _threads_shared_by(min(_PARALLEL_METHODS, len(parameters.get("methods", [""])))),
             _captured(log, on_progress),
         ):

@@ -27,7 +27,7 @@ DIGEST = "lens-grpo/digest"
 QUEUE = "kueue.x-k8s.io/queue-name"
 MAX_NAME = 47
 """Characters; KubeRay appends to it."""
-ENTRYPOINT = "python -m lens_core.kube.watchdog"
+ENTRYPOINT = "python -P -m lens_core.kube.watchdog"
 COMMAND, LEASE, LEASE_S, GRACE_S = "LENS_JOB_COMMAND", "LENS_JOB_LEASE", "LENS_JOB_LEASE_S", "LENS_JOB_GRACE_S"
 """Environment of the watchdog: the command as a JSON list, `namespace/name` of the Lease, and two durations."""
 

@@ -18,6 +18,7 @@ from lens_core.errors import LensError
 from lens_core.kube.api import Api, ApiError
 from lens_core.kube.lease import RENEWALS, Patience
 from lens_core.kube.rayjob import COMMAND, GRACE_S, LEASE, LEASE_S
+from lens_core.processes import guarded
 from lens_core.signals import handled
 
 ABANDONED = 75
@@ -41,7 +42,8 @@ def main() -> int:
             return _refuse(f"{error}; its service account must be allowed to get Leases")
     except LensError as error:
         return _refuse(str(error))
-    return _Watched(command, grace_s).run(api, namespace, name, lease_s)
+    with guarded():
+        return _Watched(command, grace_s).run(api, namespace, name, lease_s)
 
 
 def _refuse(message: str) -> int:

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lens_core.config import RunConfig, checked_name
+from lens_core.config import RunConfig, check_imports, checked_name
 from lens_core.data.prepare import TEST_FILE, TRAIN_FILE, in_either_form, read_problems
 from lens_core.data.problem import digest as file_digest
 from lens_core.data.summary import SUMMARY_FILE, read_summary
@@ -73,6 +73,7 @@ def evaluate(
             policy or other problems, or with other settings.
     """
     checked_name(label, "label")
+    check_imports(config)
     from lens_core.evaluation.evaluate import engine_name, evaluate_policy
     from lens_core.evaluation.folder import Design, append, claim, finished, settings_of
     from lens_core.evaluation.summary import summarise

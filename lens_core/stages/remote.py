@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from lens_core.config import RunConfig
+from lens_core.config import RunConfig, import_paths
 from lens_core.errors import LensError
 from lens_core.files import write_text
 from lens_core.folders import LOCK_FILES
@@ -123,6 +123,8 @@ def _run_job(
     write_text(settings, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     command = [*command, "--config", str(settings), "--data", str(_copied(data, folder / "data"))]
     command += ["--home", str(folder / "home")]
+    if import_paths(config):  # whoever sent the pipeline has allowed them
+        command.append("--allow-import")
     if tracking is not None:  # the job's run is nested where the step's would be
         command += ["--tracking-uri", tracking.uri]
         cluster = cluster.model_copy(update={"env": {**cluster.env, "MLFLOW_RUN_ID": parent_run(tracking).run_id}})

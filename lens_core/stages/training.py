@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lens_core.config import RunConfig, TrainConfig, parse
+from lens_core.config import RunConfig, TrainConfig, check_imports, parse
 from lens_core.data.prepare import TRAIN_FILE, VALIDATION_FILE, in_either_form, read_problems
 from lens_core.data.summary import read_summary
 from lens_core.distributed.count import Workers
@@ -64,6 +64,7 @@ def train(
     from lens_core.training.stopping import STOP_FILE, stop_when_signalled
 
     config.required_method(method)
+    check_imports(config)
     settings = config.train_for(method)
     if workers is None and settings.rollouts is not None:
         workers = Workers(1, 1)

@@ -24,6 +24,11 @@ def stop_when_signalled(output: Path) -> AbstractContextManager[None]:
     return handled(lambda *_: (output / STOP_FILE).touch())
 
 
+def is_stop_asked(output: Path) -> bool:
+    """Whether somebody has asked the training in `output` to stop."""
+    return (output / STOP_FILE).exists()
+
+
 class StopWhenAsked(TrainerCallback):
     """Ends the training with a checkpoint, at the first logged step after the request.
 
@@ -46,7 +51,7 @@ class StopWhenAsked(TrainerCallback):
 
 
 def _is_asked(output: Path, device: torch.device) -> bool:
-    asked = (output / STOP_FILE).exists()
+    asked = is_stop_asked(output)
     if distributed.is_available() and distributed.is_initialized():
         flag = torch.tensor([asked], dtype=torch.uint8, device=device)
         distributed.broadcast(flag, src=0)

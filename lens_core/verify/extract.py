@@ -1,7 +1,8 @@
 """Where the final answer stands in a completion: `find_answer(completion) -> the answer as it was written, or None`.
 
 Only the last thing that a completion commits to counts, whole: candidates that are listed are one answer, the list.
-Every search goes from the end, over a bounded stretch of text, in linear time, since it runs in the caller's process.
+Every search of `find_answer` goes from the end, over a bounded stretch of text, in linear time, since it runs in the
+caller's process. A pattern of the user's may take for ever: `find_by_pattern` is for grading processes.
 """
 
 from __future__ import annotations
@@ -67,10 +68,15 @@ def find_answer(completion: str) -> str | None:
     return text.strip() if _is_bare(text) else _last_mathematics(text[tail_start:])
 
 
-def find_by_pattern(pattern: re.Pattern[str], completion: str) -> str | None:
-    """What the first group of `pattern` matched last, in the last stretch of the completion; None where it did not."""
+def last_stretch(completion: str) -> str:
+    """Where a pattern is searched: the end of the completion, without its reasoning."""
+    return _after_reasoning(completion)[-_TAIL_CHARS:]
+
+
+def find_by_pattern(pattern: re.Pattern[str], text: str) -> str | None:
+    """What the first group of `pattern` matched last; None where it did not."""
     found = None
-    for match in pattern.finditer(_after_reasoning(completion)[-_TAIL_CHARS:]):
+    for match in pattern.finditer(text):
         found = match[1]
     return found
 

@@ -2,97 +2,161 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import queue
 import re
+import select
 import signal
 import subprocess
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache, partial
+from contextlib import suppress
+from functools import cache
 from types import TracebackType
+from typing import Any
 
-from lens_core.verify.extract import MAX_ANSWER_CHARS, find_answer, find_by_pattern
-from lens_core.verify.verdict import Outcome, Verdict
+from lens_core.processes import python
+from lens_core.verify.extract import find_answer, last_stretch
+from lens_core.verify.verdict import Outcome, Verdict, unread
 
 _REMEMBERED = 4096
 """Verdicts that a grader keeps: a policy repeats its answers, within a group and over the steps."""
 _INTEGER = re.compile(r"\s*[+-]?\d{1,18}\s*")
+_GRACE_S = 60.0
+"""Beyond an answer's time, for what is not on its clock, before a process that does not end itself is killed."""
+_END_S = 10.0
+"""For a process that ends by itself, until it has."""
+_START_S = 600.0
+"""For what a verifier loads when it is imported."""
 
 
 class _Worker:
-    """One grading process (see worker.py), started on first use and again after each death."""
+    """One grading process (see worker.py), started on first use and again after each death.
 
-    def __init__(self, timeout_s: float) -> None:
+    Args:
+        asked: how it grades: `verifier` and `answer_pattern`.
+    """
+
+    def __init__(self, timeout_s: float, asked: Mapping[str, str | None]) -> None:
         self._timeout_s = timeout_s
+        self._asked = asked
         self._process: subprocess.Popen[str] | None = None
 
-    def judge(self, extracted: str, answer: str) -> Verdict:
-        process = self._alive()
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            process.stdin.write(json.dumps({"extracted": extracted, "answer": answer}) + "\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            return Verdict(Outcome.UNGRADED, extracted, self._cause_of_death(process))
-        reply = json.loads(line)
-        return Verdict(Outcome(reply["outcome"]), extracted, reply["reason"])
+    def judge(self, text: str, answer: str) -> Verdict:
+        """The verdict on `text`: the answer that was found, or what the process finds it in.
 
-    def close(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
+        A process that dies may have been killed by somebody, and not by the answer, which is therefore tried twice.
+        """
+        extracted = None if any(self._asked.values()) else text
+        for tries in (1, 2):
+            try:
+                process = self._alive()
+            except RuntimeError:
+                if tries == 2:
+                    raise
+                continue
+            line = self._reply(process, {"text": text, "answer": answer}, self._timeout_s + _GRACE_S)
+            if line:
+                break
+            with suppress(subprocess.TimeoutExpired):  # its pipe is closed before it has ended
+                process.wait(_END_S)
+            code = self.close()
+            if line is None or code == -signal.SIGALRM:
+                return Verdict(Outcome.UNGRADED, extracted, f"time-out after {self._timeout_s:g} s")
+            if tries == 2:
+                return Verdict(Outcome.UNGRADED, extracted, f"the grader died (exit code {code})")
+        reply = json.loads(str(line))
+        if reply["extracted"] is not None:
+            extracted = _writable(str(reply["extracted"]))
+        return Verdict(Outcome(reply["outcome"]), extracted, _writable(str(reply["reason"])))
+
+    def close(self) -> int:
+        """End the process, if there is one, with all that it has started.
+
+        Returns:
+            Its exit code: its own, if it had one.
+        """
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        _kill(process)
+        for pipe in (process.stdin, process.stdout):
+            assert pipe is not None
+            with suppress(BrokenPipeError):  # of what it did not read any more
+                pipe.close()
+        return process.wait()
 
     def _alive(self) -> subprocess.Popen[str]:
         if self._process is None:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "lens_core.verify.worker", str(self._timeout_s)],
+                python("-m", "lens_core.verify.worker"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL if self._asked["verifier"] is None else None,  # what it prints
                 encoding="utf-8",
                 errors="surrogateescape",
+                process_group=0,  # a verifier's own processes end with it
             )
-            assert self._process.stdout is not None
-            if not self._process.stdout.readline():
-                raise RuntimeError(f"the grading process did not start (exit code {self._process.wait()})")
+            path = [folder for folder in sys.path if folder]  # without the working directory of `python -c`
+            asked = {"timeout_s": self._timeout_s, "path": path, **self._asked}
+            line = self._reply(self._process, asked, _START_S)
+            if not line:
+                raise RuntimeError(f"the grading process did not start (exit code {self.close()})")
+            if error := json.loads(line).get("error"):
+                self.close()
+                raise ValueError(error)
         return self._process
 
-    def _cause_of_death(self, process: subprocess.Popen[str]) -> str:
-        code = process.wait()
-        self.close()
-        return (
-            f"time-out after {self._timeout_s:g} s"
-            if code == -signal.SIGALRM
-            else f"the grader died (exit code {code})"
-        )
+    def _reply(self, process: subprocess.Popen[str], task: Mapping[str, Any], patience_s: float) -> str | None:
+        """The line that answers `task`; empty where the process dies, None where it is killed after `patience_s`."""
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(json.dumps(task) + "\n")
+            process.stdin.flush()
+        except BrokenPipeError:
+            return ""
+        waiting = select.poll()
+        waiting.register(process.stdout, select.POLLIN)
+        if not waiting.poll(1000 * patience_s):
+            _kill(process)
+            return None
+        return process.stdout.readline()
 
 
 class Grader:
     """Grades completions in `workers` processes, each answer within `timeout_s` seconds of work.
 
-    The final answer is what `find_answer` finds, or the first group of `answer_pattern` where it last matches.
-    Processes start with the first answer that needs one. Safe to share between threads; close it after use.
+    The final answer is what `find_answer` finds, or the first group of `answer_pattern` where it last matches; it is
+    compared with the gold answer, or else `verifier` judges the whole completion. Both of the user's run in the
+    processes. These start with the first answer that needs one. Safe to share between threads; close it after use.
+
+    Args:
+        verifier: a function `(completion, gold answer) -> Verdict`, as `package.module:function`; None: our own.
     """
 
-    def __init__(self, workers: int = 1, timeout_s: float = 5.0, answer_pattern: str | None = None) -> None:
-        self._find = find_answer if answer_pattern is None else partial(find_by_pattern, re.compile(answer_pattern))
+    def __init__(
+        self,
+        workers: int = 1,
+        timeout_s: float = 5.0,
+        answer_pattern: str | None = None,
+        verifier: str | None = None,
+    ) -> None:
+        self._finds_here = answer_pattern is None and verifier is None
+        self._sent: Callable[[str], str] = str if verifier else last_stretch
         self._idle: queue.Queue[_Worker] = queue.Queue()
-        self._workers = [_Worker(timeout_s) for _ in range(workers)]
+        asked = {"verifier": verifier, "answer_pattern": answer_pattern}
+        self._workers = [_Worker(timeout_s, asked) for _ in range(workers)]
         for worker in self._workers:
             self._idle.put(worker)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="grader")
         self._lock = threading.Lock()
-        self._verdicts: OrderedDict[tuple[str, str], Future[Verdict]] = OrderedDict()
+        self._verdicts: OrderedDict[tuple[bytes, str], Future[Verdict]] = OrderedDict()
 
     def grade(self, completion: str, answer: str) -> Verdict:
         """Grade one completion against the gold answer, which may be bare, in `$...$` or in `\\boxed{}`."""
@@ -108,32 +172,33 @@ class Grader:
 
         An answer that could not be graded is forgotten, so that it is tried again when it is next asked for.
         """
-        extracted = self._find(completion)
-        if extracted is None:
-            return _decided(Verdict(Outcome.WRONG, None, "no answer found"))
-        if len(extracted) > MAX_ANSWER_CHARS:
-            reason = f"an answer of {len(extracted):,} characters or more; up to {MAX_ANSWER_CHARS:,} are read"
-            return _decided(Verdict(Outcome.UNGRADED, extracted[:100] + "...", reason))
-        pair = (extracted.encode(errors="replace").decode(), answer)  # lone surrogates cannot be written anywhere
+        if not self._finds_here:
+            return self._remembered(_writable(self._sent(completion)), answer)
+        extracted = find_answer(completion)
+        decided = unread(extracted)
+        if decided is not None:
+            return _decided(decided)
+        text = _writable(str(extracted))
+        decided = _integers(text, answer)
+        return self._remembered(text, answer) if decided is None else _decided(decided)
+
+    def _remembered(self, text: str, answer: str) -> Future[Verdict]:
+        key = (hashlib.sha256(text.encode()).digest(), answer)
         with self._lock:
-            known = self._verdicts.get(pair)
+            known = self._verdicts.get(key)
             if known is not None and not _failed(known):
-                self._verdicts.move_to_end(pair)
+                self._verdicts.move_to_end(key)
                 return known
-            verdict = self._begin(*pair)
-            self._verdicts[pair] = verdict
+            verdict = self._threads.submit(self._judge, text, answer)
+            self._verdicts[key] = verdict
             if len(self._verdicts) > _REMEMBERED:
                 self._verdicts.popitem(last=False)
             return verdict
 
-    def _begin(self, extracted: str, answer: str) -> Future[Verdict]:
-        verdict = _integers(extracted, answer)
-        return _decided(verdict) if verdict else self._threads.submit(self._judge, extracted, answer)
-
-    def _judge(self, extracted: str, answer: str) -> Verdict:
+    def _judge(self, text: str, answer: str) -> Verdict:
         worker = self._idle.get()
         try:
-            return worker.judge(extracted, answer)
+            return worker.judge(text, answer)
         finally:
             self._idle.put(worker)
 
@@ -153,6 +218,17 @@ class Grader:
 
 def _failed(verdict: Future[Verdict]) -> bool:
     return verdict.done() and (verdict.exception() is not None or verdict.result().outcome is Outcome.UNGRADED)
+
+
+def _writable(text: str) -> str:
+    """Without lone surrogates, which no file and no pipe takes."""
+    return text.encode(errors="replace").decode()
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """With all that it has started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _decided(verdict: Verdict) -> Future[Verdict]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from lens_core.verify.extract import MAX_ANSWER_CHARS
+
 
 class Outcome(StrEnum):
     CORRECT = "correct"
@@ -27,3 +29,13 @@ class Verdict:
     def reward(self) -> float | None:
         """1.0 for CORRECT, 0.0 for WRONG, None (TRL's word for unscorable) for UNGRADED."""
         return {Outcome.CORRECT: 1.0, Outcome.WRONG: 0.0, Outcome.UNGRADED: None}[self.outcome]
+
+
+def unread(extracted: str | None) -> Verdict | None:
+    """The verdict on an answer that is not read at all: there is none, or too much of it. Else None."""
+    if extracted is None:
+        return Verdict(Outcome.WRONG, None, "no answer found")
+    if len(extracted) > MAX_ANSWER_CHARS:
+        reason = f"an answer of {len(extracted):,} characters or more; up to {MAX_ANSWER_CHARS:,} are read"
+        return Verdict(Outcome.UNGRADED, extracted[:100] + "...", reason)
+    return None

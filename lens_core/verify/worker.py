@@ -1,9 +1,9 @@
-"""Grading process: reads one JSON object a line from stdin, answers with one a line on stdout.
+"""Grading process: reads one JSON object a line from stdin, the first of which says how, answers with one on stdout.
 
 Python can neither stop its own regular expressions and big integers nor bound their memory, and `signal.alarm` in a
 library works on main threads only. Here the whole process is the guard: the kernel kills it when an answer's time is
 up, whatever Python or C code it is in, and a memory limit ends what would fill the machine. The parent sees which, and
-starts another.
+starts another. Patterns and verifiers of the user's run here too.
 """
 
 from __future__ import annotations
@@ -15,17 +15,27 @@ import re
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache
+from dataclasses import asdict
+from functools import lru_cache, partial
 from itertools import product
+from pathlib import Path
+from typing import Any
 
+from lens_core.lookup import described, find_function
+from lens_core.processes import end_with_parent
 from lens_core.verify import entry, expression
 from lens_core.verify.equal import agree
-from lens_core.verify.extract import gold_answer, refine
+from lens_core.verify.extract import find_by_pattern, gold_answer, refine
 from lens_core.verify.normalise import normalise
 from lens_core.verify.structure import Expr, Node, TooComplexError, parse
+from lens_core.verify.verdict import Outcome, Verdict, unread
 
 MEMORY_LIMIT_BYTES = 2 << 30
+"""Beyond what the process has once it is ready: what a verifier loads when it is imported is its own affair."""
+Grade = Callable[[str, str], Verdict]
+"""(What the parent has sent of a completion, gold answer) -> verdict."""
 _DECIMAL_COMMA = re.compile(r"-?(?:\d+,(?:\d{2}|\d{4,})|0,\d{2,}|\d{4,},\d+)")
 _THOUSANDS_OR_LIST = re.compile(r"-?\d{1,3}(?:,\d{3})+")
 
@@ -90,29 +100,85 @@ def _too_large(gold: Node, answer: Node) -> tuple[str, str]:
     return "ungraded", f"a value of more than {expression.MAX_DIGITS:,} digits"
 
 
-def main(timeout_s: float) -> None:
-    """Serve until stdin ends. Each answer has `timeout_s` seconds; SIGALRM's default action ends the process."""
-    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+def grade_found(extracted: str, answer: str) -> Verdict:
+    """The verdict on an answer that the parent has found."""
+    outcome, reason = judge(extracted, answer)
+    return Verdict(Outcome(outcome), extracted, reason)
+
+
+def grade_by_pattern(pattern: re.Pattern[str], text: str, answer: str) -> Verdict:
+    """The verdict on the answer that `pattern` finds in `text`."""
+    extracted = find_by_pattern(pattern, text)
+    return unread(extracted) or grade_found(str(extracted), answer)
+
+
+def grade_by_function(verify: Callable[[str, str], Any], completion: str, answer: str) -> Verdict:
+    """The verdict of a function of the user's; what it raises, and what is no verdict, makes an answer UNGRADED."""
+    try:
+        verdict = verify(completion, answer)
+        if isinstance(verdict, Verdict):
+            return Verdict(Outcome(verdict.outcome), verdict.extracted, verdict.reason)
+    except Exception as error:
+        return Verdict(Outcome.UNGRADED, None, f"the verifier failed: {described(error)}")
+    reason = f"the verifier returned {type(verdict).__name__}, not a lens_core.verify.Verdict"
+    return Verdict(Outcome.UNGRADED, None, reason)
+
+
+def _made_ready(verifier: str | None, answer_pattern: str | None, path: list[str]) -> Grade:
+    """What is asked for, with imports and first-use costs behind it: they are not on an answer's clock.
+
+    Raises:
+        ValueError: if the verifier cannot be imported.
+    """
+    if verifier is not None:
+        sys.path += [folder for folder in path if folder not in sys.path]  # last: they replace nothing of Python's
+        return partial(grade_by_function, find_function(verifier, "verifier"))
+    logging.disable(logging.CRITICAL)
+    judge("\\frac{x^2}{2}", "\\frac{x}{2}")
+    return grade_found if answer_pattern is None else partial(grade_by_pattern, re.compile(answer_pattern))
+
+
+def main() -> None:
+    """Serve until stdin ends. Each answer has its seconds; SIGALRM's default action ends the process."""
+    end_with_parent()
+    tasks, replies = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # what a verifier starts would read our tasks
     os.dup2(2, 1)  # whatever libraries print must not mix with the replies
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it closes our stdin
-    logging.disable(logging.CRITICAL)
-    judge("\\frac{x^2}{2}", "\\frac{x}{2}")  # imports and first-use costs are not on an answer's clock
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
+    first = tasks.readline()
+    if not first:  # the parent died before it would have taken us along
+        return
+    asked = json.loads(first)
+    timeout_s = asked.pop("timeout_s")
+    try:
+        grade = _made_ready(**asked)
+    except ValueError as error:
+        print(json.dumps({"error": str(error)}), file=replies, flush=True)
+        return
+    limit = _memory_bytes() + MEMORY_LIMIT_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     print(json.dumps({"ready": True}), file=replies, flush=True)
-    for line in sys.stdin:
+    for line in tasks:
         task = json.loads(line)
         if entry.is_entry(task["answer"]):
             with suppress(ImportError):  # said by `judge`
                 entry.load()  # not on the answer's clock
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # a verifier may have had a use for it
         signal.setitimer(signal.ITIMER_REAL, timeout_s)
         try:
-            outcome, reason = judge(task["extracted"], task["answer"])
+            reply = json.dumps(asdict(grade(task["text"], task["answer"])))
         except Exception as error:  # a crash of the grader is a verdict: UNGRADED, with its reason
-            outcome, reason = "ungraded", f"the grader failed: {type(error).__name__}"
+            reason = f"the grader failed: {type(error).__name__}"
+            reply = json.dumps(asdict(Verdict(Outcome.UNGRADED, None, reason)))
         signal.setitimer(signal.ITIMER_REAL, 0)
-        print(json.dumps({"outcome": outcome, "reason": reason}), file=replies, flush=True)
+        print(reply, file=replies, flush=True)
+
+
+def _memory_bytes() -> int:
+    """Address space that this process has now."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]))
+    main()

@@ -20,14 +20,15 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "files": ({"errors"}, set()),
     "folders": ({"errors", "files"}, {"filelock"}),
     "signals": (set(), {"psutil"}),
+    "processes": (set(), set()),
     "progress": (set(), set()),
     "recipes": (set(), set()),
     "lookup": (set(), set()),
     "objective": (set(), {"torch"}),
     "baselines": ({"lookup", "objective"}, {"torch"}),
     "integrations": ({"errors", "objective"}, {"torch", "verl"}),
-    "verify": ({"lookup"}, {"latex2sympy2_extended", "reasoning_gym", "sympy"}),
-    "config": ({"errors", "credentials", "objective", "baselines", "verify"}, {"pydantic", "yaml"}),
+    "verify": ({"lookup", "processes"}, {"latex2sympy2_extended", "reasoning_gym", "sympy"}),
+    "config": ({"errors", "credentials", "lookup", "objective", "baselines", "verify"}, {"pydantic", "yaml"}),
     "data": (
         {"errors", "files", "config", "progress", "verify"},
         {"pydantic", "datasets", "pyarrow", "reasoning_gym", "rensa", "yaml"},
@@ -42,7 +43,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "evaluation": ({"errors", "files", "config", "data", "verify", "rollout"}, {"numpy", "pydantic", "scipy"}),
     "distributed": (
-        {"errors", "files", "signals", "config", "data", "rollout", "training", "evaluation"},
+        {"errors", "files", "processes", "signals", "config", "data", "rollout", "training", "evaluation"},
         {"ray", "optuna", "torch", "transformers", "safetensors"},
     ),
     "tracking": (
@@ -54,7 +55,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"numpy", "matplotlib", "jinja2", "markupsafe", "optuna", "huggingface_hub"},
     ),
     "kube": (
-        {"errors", "credentials", "signals", "config"},
+        {"errors", "credentials", "processes", "signals", "config"},
         {"kubernetes", "pydantic", "requests", "tenacity", "urllib3"},
     ),
     "stages": (
@@ -65,7 +66,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "lens_components": ({"progress", "config", "data", "evaluation", "tracking", "kube", "stages"}, {"kfp"}),
     "lens_pipelines": ({"errors", "config", "kube", "lens_components"}, {"kfp"}),
     "kfp": (
-        {"errors", "files", "folders", "progress", "config", "tracking", "kube", "stages", "lens_pipelines"},
+        {"errors", "files", "folders", "processes", "progress", "config", "tracking", "kube", "stages"}
+        | {"lens_pipelines"},
         {"google", "kfp", "kfp_server_api", "tenacity", "urllib3"},
     ),
     "cli": (
@@ -83,7 +85,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "tracking",
             "report",
         }
-        | {"kube", "stages", "kfp", "lens_pipelines"},
+        | {"kube", "processes", "signals", "stages", "kfp", "lens_pipelines"},
         {"packaging", "psutil", "pydantic_core", "requests", "rich", "torch", "typer", "yaml"},
     ),
 }
@@ -184,6 +186,7 @@ def test_picture_of_the_house_shows_what_the_table_allows() -> None:
         "files",
         "folders",
         "lookup",
+        "processes",
         "signals",
         "progress",
         "recipes",

@@ -36,6 +36,9 @@ def test_what_a_module_raises_is_told_from_a_name_that_is_missing(
     (tmp_path / "broken_rewards.py").write_text("import math\nmath.nothing\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"'broken_rewards:f' cannot be imported: AttributeError: module 'math'"):
         find_function("broken_rewards:f", "objective")
+    (tmp_path / "leaving_rewards.py").write_text("raise SystemExit(0)\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"'leaving_rewards:f' cannot be imported: SystemExit: 0$"):
+        find_function("leaving_rewards:f", "objective")
     (tmp_path / "silent_rewards.py").write_text("raise RuntimeError\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"'silent_rewards:f' cannot be imported: RuntimeError$"):
         find_function("silent_rewards:f", "objective")

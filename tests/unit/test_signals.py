@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import pytest
@@ -24,10 +25,11 @@ def test_handlers_are_afterwards_what_they_were(context: AbstractContextManager[
     assert handlers() == before
 
 
-@pytest.mark.parametrize("number", ENDING)
-def test_signals_that_end_a_process_interrupt_it_as_ctrl_c_does(number: int) -> None:
-    with pytest.raises(KeyboardInterrupt), interrupting():
-        os.kill(os.getpid(), number)
+def test_interrupting_passes_the_signal_on_to_children() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    with pytest.raises(SystemExit), interrupting():
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert child.wait() == -signal.SIGTERM
 
 
 def test_interrupting_leaves_alone_what_somebody_handles() -> None:
@@ -37,9 +39,12 @@ def test_interrupting_leaves_alone_what_somebody_handles() -> None:
     assert heard == [signal.SIGTERM]
 
 
+@pytest.mark.parametrize("context", [exiting, interrupting])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_exiting_has_the_shells_exit_code(number: int, code: int) -> None:
-    with pytest.raises(SystemExit) as caught, exiting():
+def test_signals_that_end_a_process_have_the_shells_exit_code(
+    context: Callable[[], AbstractContextManager[None]], number: int, code: int
+) -> None:
+    with pytest.raises(SystemExit) as caught, context():
         os.kill(os.getpid(), number)
     assert caught.value.code == code
 
