@@ -93,6 +93,19 @@ _FAMILIES = (
         ends=("<|end_of_text|>", "<|eom_id|>", "<|eot_id|>"),
         generation={"do_sample": True, "temperature": 0.6, "top_p": 0.9},
     ),
+    _Family(
+        r"smollm2",
+        model_type="llama",
+        template="qwen2_5.jinja",  # the same form: SmolLM2's has no tools, and another system message
+        end="<|im_end|>",
+        pad="<|im_end|>",
+        others=("<|endoftext|>", "<|im_start|>"),
+        config={
+            "tie_word_embeddings": True,
+            "max_position_embeddings": 8192,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 100000.0},
+        },
+    ),
 )
 # Splits text as the tokenizers of Llama 3 and Qwen 2.5 do, but for the number of digits in a piece.
 _PIECES = (

@@ -16,7 +16,8 @@ from tests.helpers.fakes import save_tiny_policy
 
 SIZES = (
     *("about.hardware", "about.hours", "about.reported", "base", "base_shape.*"),
-    *("data.train", "data.test.path", "data.test.per_level", "data.validation", "data.decontamination.against"),
+    *("data.train", "data.test.path", "data.test.per_level", "data.test.size", "data.validation"),
+    "data.decontamination.against",
     *(f"{part}train.{name}" for part in ("", "methods.*.") for name in ("steps", "max_tokens", "prompts_per_step")),
     *(f"train.{name}" for name in ("group_size", "micro_batch_size", "max_new_tokens", "warmup_steps", "log_every")),
     *("train.checkpoint_every", "evaluation.n", "evaluation.ks", "evaluation.max_new_tokens", "evaluation.traces"),
@@ -56,6 +57,7 @@ def test_training_problems_that_are_test_problems_are_there_to_be_removed(tmp_pa
         ("qwen2.5-0.5b-gsm8k", "qwen2", "qwen2_5"),
         ("qwen2.5-3b-math-dapo", "qwen2", "qwen2_5"),
         ("llama-3.1-8b-math-dapo", "llama", "llama3_1"),
+        ("smollm2-135m", "llama", "qwen2_5"),
     ],
 )
 def test_base_is_of_the_models_family(recipe: str, kind: str, template: str, tmp_path: Path) -> None:
@@ -67,7 +69,10 @@ def test_base_is_of_the_models_family(recipe: str, kind: str, template: str, tmp
     assert tokenizer.chat_template == of_trl.read_text(encoding="utf-8")
     text = "What is $47\\times6$?\n\n  Ünïcode, 日本, \\boxed{282}"
     assert tokenizer.decode(tokenizer(text, add_special_tokens=False).input_ids) == text
-    if kind == "llama":
+    if recipe == "smollm2-135m":
+        assert (tokenizer.eos_token, tokenizer.pad_token, tokenizer.bos_token) == ("<|im_end|>", "<|im_end|>", None)
+        assert (config.tie_word_embeddings, config.rope_parameters["rope_theta"]) == (True, 100000.0)
+    elif kind == "llama":
         assert (tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token) == (
             "<|begin_of_text|>",
             "<|eot_id|>",
