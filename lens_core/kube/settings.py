@@ -124,7 +124,7 @@ class ClusterConfig(Section):
     """The worker pods; None: the head trains by itself."""
     evaluation: NodeConfig | None = None
     """The pod of an evaluation in a pipeline; None: one GPU of the pod that trains, with its part of the rest."""
-    parallel: int = Field(4, ge=1)
+    parallel: int = Field(4, ge=1, le=1000)
     """How many methods, or seeds, a pipeline trains and evaluates at a time."""
     volumes: tuple[Volume, ...] = ()
     """Volumes for data, policies and checkpoints; every node must see them."""

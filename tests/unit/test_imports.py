@@ -74,7 +74,6 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {
             "errors",
             "credentials",
-            "files",
             "folders",
             "progress",
             "config",
