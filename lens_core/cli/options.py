@@ -39,6 +39,17 @@ PreparedData = Annotated[
 DEFAULT_HOME = Path(".lens")
 
 
+def name_of(option: str) -> Callable[[str | None], str | None]:
+    """For `typer.Option(callback=...)`: what a person calls something is a name, or refused before any work."""
+
+    def check(name: str | None) -> str | None:
+        from lens_core.config import checked_name
+
+        return None if name is None else checked_name(name, option)
+
+    return check
+
+
 def settings_of(config: str, overrides: list[str] | None) -> RunConfig:
     """What `--config` and `--set` say together; functions that it names are not imported."""
     from lens_core.config import load_config

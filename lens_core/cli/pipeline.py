@@ -17,6 +17,7 @@ from lens_core.cli.options import (
     TrackingServer,
     TrackingUri,
     made_of_options,
+    name_of,
     runnable_settings,
     store_of,
 )
@@ -38,7 +39,9 @@ Cluster = Annotated[
     Path | None, typer.Option("--cluster", help="YAML file of the cluster's settings (docs/rayjob.md).")
 ]
 RayJobs = Annotated[bool, typer.Option("--rayjobs", help="Each training or sweep is a RayJob; needs --cluster.")]
-Experiment = Annotated[str, typer.Option(help="KFP's experiment; made if there is none.")]
+Experiment = Annotated[
+    str, typer.Option(help="KFP's experiment; made if there is none.", callback=name_of("--experiment"))
+]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="Id or address that `submit` printed.")]
 ScheduleId = Annotated[str, typer.Argument(metavar="SCHEDULE", help="Id that `schedule` printed.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Stay until the end; exit code 1 if the run fails.")]

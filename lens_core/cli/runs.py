@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from lens_core.cli.options import DEFAULT_HOME, Config, Home, Overrides, TrackingUri, settings_of, store_of
+from lens_core.cli.options import DEFAULT_HOME, Config, Home, Overrides, TrackingUri, name_of, settings_of, store_of
 from lens_core.cli.output import conclude, remark, say
 from lens_core.errors import LensError
 from lens_core.folders import REGISTRATION, claimed
@@ -33,7 +33,9 @@ def register(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for the model card; default: beside the evaluation.")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name in the registry; default: lens-CONFIGURATION.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name in the registry; default: lens-CONFIGURATION.", callback=name_of("--name"))
+    ] = None,
     weights: Annotated[
         WeightsChoice, typer.Option(help="Note where the files lie, or copy them into MLflow's artifact store.")
     ] = WeightsChoice.reference,
