@@ -169,3 +169,9 @@ def test_examples_print_what_the_page_says(name: str) -> None:
     script = "print('---')\n".join(code for code, _ in pairs)
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     assert ran.stdout == "---\n".join(said for _, said in pairs)
+
+
+def test_tests_that_the_pages_name_exist() -> None:
+    named = {(page, path) for page in PAGES for path in re.findall(r"`(tests/[\w/.]*)`", page.read_text("utf-8"))}
+    assert len(named) > 15
+    assert not [f"{page.name}: {path}" for page, path in named if not (ROOT / path).exists()]
