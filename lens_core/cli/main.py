@@ -57,9 +57,16 @@ app.add_typer(pipeline.app, name="pipeline")
 app.add_typer(kube.app, name="k8s")
 
 
+def _version() -> str:
+    try:
+        return metadata.version("lens-grpo")
+    except metadata.PackageNotFoundError:
+        return "of a checkout that is not installed"
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
-        output.say(f"lens {metadata.version('lens-grpo')}")
+        output.say(f"lens {_version()}")
         raise typer.Exit
 
 
@@ -159,7 +166,7 @@ def _report(error: Exception, debug: bool) -> None:
         with tempfile.NamedTemporaryFile(
             "w", prefix="lens-", suffix=".log", delete=False, encoding="utf-8", errors="backslashreplace"
         ) as file:
-            file.write(f"lens {metadata.version('lens-grpo')}: {masked(shlex.join(sys.argv[1:]))}\n\n{trace}")
+            file.write(f"lens {_version()}: {masked(shlex.join(sys.argv[1:]))}\n\n{trace}")
     except OSError:  # no disk to write to: perhaps what went wrong
         _complain(said)
         return

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -269,6 +270,19 @@ def test_what_nobody_expected_is_one_line_and_a_file(
     assert "Traceback" in err
     assert SECRET not in err
     assert "\x1b" not in err
+
+
+def test_what_nobody_expected_is_said_in_a_checkout_that_is_not_installed(
+    lens: Lens, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def is_not_there(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(runs, "store_of", lambda *_: 1 // 0)
+    monkeypatch.setattr("importlib.metadata.version", is_not_there)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    code, _, err = lens("runs")
+    assert (code, err.count("\n")) == (70, 1)
 
 
 def test_what_nobody_expected_is_said_without_a_disk(lens: Lens, monkeypatch: pytest.MonkeyPatch) -> None:
