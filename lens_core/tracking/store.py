@@ -141,7 +141,8 @@ def _require_database(path: Path, whole: bool = False) -> None:
         return
     look = "PRAGMA quick_check(1)" if whole else "SELECT count(*) FROM sqlite_master"
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        # To be written in too: SQLite then undoes what a killed process has left half written, and refuses otherwise.
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as database:
             found = database.execute(look).fetchone()[0]
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorname", None) == "SQLITE_BUSY":  # somebody writes
@@ -175,6 +176,8 @@ def alone_in(uri: str) -> Iterator[None]:
         raise LensError(
             f"another command has kept {database} to itself for {_PATIENCE_S} s: end it, or choose another --home"
         ) from error
+    except OSError as error:
+        raise LensError(f"{database} cannot be locked ({error.strerror}): choose another --home (LENS_HOME)") from error
     try:
         yield
     finally:

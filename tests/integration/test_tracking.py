@@ -210,3 +210,22 @@ utils._upgrade_db = lambda engine: os.kill(os.getpid(), signal.SIGKILL)
     (tmp_path / "mlflow.db.partial-journal").write_text("of another database")
     assert parent_run(Tracking(uri, "demo")).run_id
     assert {path.name for path in tmp_path.iterdir()} == {"mlflow.db", "mlflow.db.lock"}
+
+
+KILLED_IN_A_TRANSACTION = """
+import os, signal, sqlite3, sys
+database = sqlite3.connect(sys.argv[1])
+database.execute("pragma cache_size = 2")  # what does not fit goes into the file before the transaction ends
+database.execute("begin")
+database.execute("update runs set name = hex(zeroblob(100000))")
+database.executemany("insert into tags values (?, ?, ?)", ((f"k{n}", "v" * 900, sys.argv[2]) for n in range(500)))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_store_goes_on_after_a_kill_in_the_middle_of_a_transaction(tmp_path: Path) -> None:
+    tracking = Tracking(f"sqlite:///{tmp_path}/mlflow.db", "r")
+    run = parent_run(tracking)
+    subprocess.run([sys.executable, "-c", KILLED_IN_A_TRANSACTION, str(tmp_path / "mlflow.db"), run.run_id], check=False)
+    assert (tmp_path / "mlflow.db-journal").stat().st_size > 0
+    assert parent_run(tracking).run_id == run.run_id
