@@ -146,6 +146,8 @@ def main() -> None:
     os.dup2(2, 1)  # whatever libraries print must not mix with the replies
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it closes our stdin
+    # Ray's processes are deaf to these (processes.deaf_children); what a verifier starts and then ends must not be.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGHUP, signal.SIGINT))
     first = tasks.readline()
     if not first:  # the parent died before it would have taken us along
         return
