@@ -18,8 +18,8 @@ def configure(
 
     Returns both for all other steps: a changed configuration makes another run.
     """
-    from lens_core.config import RunConfig
+    from lens_core.config import RunConfig, json_parameter
     from lens_core.stages import configure as apply
 
     settled, name = apply(RunConfig.model_validate_json(config), overrides, run, tracking_uri)
-    return settled.model_dump_json(), name
+    return json_parameter(settled), name
