@@ -65,11 +65,13 @@ def claimed(folder: Path, kind: Kind) -> Iterator[None]:
     Raises:
         LensError: if `folder` holds something else, is being written, or cannot be written.
     """
-    made = [each for each in (folder, *folder.parents) if not each.exists()]
-    _refuse_other_content(folder, kind)
-    lock = _lock(folder, kind)
+    with _failures_named(folder):
+        made = [each for each in (folder, *folder.parents) if not each.exists()]
+        was_empty = _refuse_other_content(folder, kind)
+        lock = _lock(folder, kind)
     try:
-        _refuse_other_content(folder, kind)  # that came between
+        if was_empty:
+            _refuse_what_came_between(folder, kind)
         yield
     finally:
         if lock.lock_counter == 1:  # not of the command around the stage
@@ -77,12 +79,10 @@ def claimed(folder: Path, kind: Kind) -> Iterator[None]:
         lock.release()
 
 
-def _lock(folder: Path, kind: Kind) -> FileLock:
-    """The lock on `folder`, which this thread may have already."""
+@contextmanager
+def _failures_named(folder: Path) -> Iterator[None]:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder.resolve() / kind.lock_file, is_singleton=True)
-        lock.acquire(blocking=False)
+        yield
     except Timeout as error:
         raise LensError(
             f"{folder} is being written by another command: wait until it has ended, or choose another folder"
@@ -91,22 +91,39 @@ def _lock(folder: Path, kind: Kind) -> FileLock:
         raise LensError(f"{folder} is a file: choose another name for the folder") from error
     except OSError as error:
         raise LensError(f"{folder} cannot be written ({error.strerror}): choose another folder") from error
+
+
+def _lock(folder: Path, kind: Kind) -> FileLock:
+    """The lock on `folder`, which this thread may have already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.resolve() / kind.lock_file, is_singleton=True)
+    lock.acquire(blocking=False)
     return lock
 
 
-def _refuse_other_content(folder: Path, kind: Kind) -> None:
-    """Raise unless `folder` is missing, empty, or of this kind and ours."""
-    if not folder.is_dir() or not any(folder.iterdir()) or _is(folder, kind):
-        return
+def _refuse_other_content(folder: Path, kind: Kind) -> bool:
+    """Raise unless `folder` is missing, empty, or of this kind and ours; whether it is one of the first two."""
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return True
+    if _is(folder, kind):
+        return False
     other = next((each for each in KINDS if _is(folder, each)), None)
     if other is not None:
         raise LensError(f"{folder} holds {other.name}: choose another folder for {kind.name}")
     if _lies_in_ours(folder):
-        return
+        return False
     for name, key in kind.known_by:
         if key is not None and (folder / name).exists():
             read_json(folder / name)  # says so where it is damaged
     raise LensError(f"{folder} is not empty, and does not hold {kind.name}: choose another folder, or empty this one")
+
+
+def _refuse_what_came_between(folder: Path, kind: Kind) -> None:
+    """Commands of two kinds, each with a lock of its own, may have found `folder` empty at once."""
+    other = next((each for each in KINDS if each is not kind and (folder / each.lock_file).exists()), None)
+    if other is not None:
+        (folder / kind.lock_file).unlink()  # nothing of ours is in it
+        raise LensError(f"{folder} holds {other.name}: choose another folder for {kind.name}")
 
 
 def _is(folder: Path, kind: Kind) -> bool:

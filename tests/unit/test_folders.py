@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lens_core import folders
 from lens_core.errors import LensError
 from lens_core.files import write_json
 from lens_core.folders import BASE_POLICY, EVALUATION, KINDS, TRAINING, Kind, claimed
@@ -158,3 +159,32 @@ def test_file_is_no_folder(below: str, tmp_path: Path) -> None:
     with pytest.raises(LensError, match=r"is a file: choose another name|cannot be written \(Not a directory\)"):
         claimed(tmp_path / "a" / below, TRAINING).__enter__()
     assert (tmp_path / "a").read_text() == "mine"
+
+
+def test_folder_that_cannot_be_looked_into_or_named_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(LensError, match=r"cannot be written \(File name too long\)"):
+        claimed(tmp_path / ("a" * 300), TRAINING).__enter__()
+
+    def denied(self: Path) -> Iterator[Path]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", denied)  # a superuser may look into every folder
+    with pytest.raises(LensError, match=r"cannot be written \(Permission denied\)"):
+        claimed(tmp_path, TRAINING).__enter__()
+
+
+def test_of_two_kinds_that_find_a_folder_empty_at_once_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = folders._refuse_other_content
+
+    def look_before_the_other(folder: Path, kind: Kind) -> bool:
+        was_empty = find(folder, kind)
+        if kind is TRAINING:
+            (folder / EVALUATION.lock_file).touch()
+        return was_empty
+
+    monkeypatch.setattr(folders, "_refuse_other_content", look_before_the_other)
+    with pytest.raises(LensError, match="holds an evaluation: choose another folder for a training"):
+        claimed(tmp_path, TRAINING).__enter__()
+    assert list(content(tmp_path)) == [EVALUATION.lock_file]
