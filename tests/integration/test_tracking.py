@@ -226,6 +226,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_store_goes_on_after_a_kill_in_the_middle_of_a_transaction(tmp_path: Path) -> None:
     tracking = Tracking(f"sqlite:///{tmp_path}/mlflow.db", "r")
     run = parent_run(tracking)
-    subprocess.run([sys.executable, "-c", KILLED_IN_A_TRANSACTION, str(tmp_path / "mlflow.db"), run.run_id], check=False)
+    command = [sys.executable, "-c", KILLED_IN_A_TRANSACTION, str(tmp_path / "mlflow.db"), run.run_id]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
     assert (tmp_path / "mlflow.db-journal").stat().st_size > 0
     assert parent_run(tracking).run_id == run.run_id
