@@ -6,15 +6,20 @@ its kind is known, or the lock's file, which an interrupted command leaves behin
 
 from __future__ import annotations
 
+import errno
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from lens_core.errors import LensError
 from lens_core.files import read_json
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,9 +79,10 @@ def claimed(folder: Path, kind: Kind) -> Iterator[None]:
             _refuse_what_came_between(folder, kind)
         yield
     finally:
-        if lock.lock_counter == 1:  # not of the command around the stage
+        if lock is None or lock.lock_counter == 1:  # not of the command around the stage
             _tidy(folder, kind, made)
-        lock.release()
+        if lock is not None:
+            lock.release()
 
 
 @contextmanager
@@ -93,12 +99,33 @@ def _failures_named(folder: Path) -> Iterator[None]:
         raise LensError(f"{folder} cannot be written ({error.strerror}): choose another folder") from error
 
 
-def _lock(folder: Path, kind: Kind) -> FileLock:
-    """The lock on `folder`, which this thread may have already."""
+def _lock(folder: Path, kind: Kind) -> FileLock | None:
+    """The lock on `folder`, which this thread may have already; None on a file system that has no locks.
+
+    A file that is there, filelock's way out, would stay there after a kill: in its way is then whoever tries again in
+    another pod.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.resolve() / kind.lock_file, is_singleton=True)
-    lock.acquire(blocking=False)
+    file = folder.resolve() / kind.lock_file
+    lock = FileLock(file, is_singleton=True, fallback_to_soft=False)
+    try:
+        lock.acquire(blocking=False)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        _warn(folder, str(error.strerror))
+        file.touch()
+        return None
     return lock
+
+
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+"""Of Lustre without `-o flock`, of NFS without its daemon, of some in user space."""
+
+
+@cache
+def _warn(folder: Path, cause: str) -> None:
+    logger.warning("%s cannot be locked (%s): let no two commands write into it at once", folder, cause)
 
 
 def _refuse_other_content(folder: Path, kind: Kind) -> bool:

@@ -1,5 +1,6 @@
 """A folder is claimed before anything is written into it, by one command at a time."""
 
+import errno
 import signal
 import subprocess
 import sys
@@ -188,3 +189,19 @@ def test_of_two_kinds_that_find_a_folder_empty_at_once_one_is_refused(
     with pytest.raises(LensError, match="holds an evaluation: choose another folder for a training"):
         claimed(tmp_path, TRAINING).__enter__()
     assert list(content(tmp_path)) == [EVALUATION.lock_file]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK])
+def test_file_system_without_locks_is_used_without(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(code, "none here")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with claimed(tmp_path, TRAINING), claimed(tmp_path, TRAINING):
+        (tmp_path / "half").touch()
+    assert caplog.text.count("cannot be locked (none here)") == 1
+    with claimed(tmp_path, TRAINING):  # goes on, as after a kill
+        write_json(tmp_path / "run.json", {"mlflow_run": ""})
+    assert sorted(content(tmp_path)) == ["half", "run.json"]
