@@ -15,12 +15,19 @@ from lens_core.credentials import masked
 PROCESS_TAG = "lens.process"
 
 
+def own_version() -> str:
+    """Ours; of a checkout that is not installed, or was shipped to a Ray cluster, it says so."""
+    try:
+        return metadata.version("lens-grpo")
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
 def origin_tags() -> dict[str, str]:
     """Tags that say what ran: user, source and git commit as MLflow's UI shows them, our version, dirty flag, image."""
     from mlflow.tracking.context.registry import resolve_tags
 
-    version = metadata.version("lens-grpo")
-    tags = {"mlflow.source.name": "lens-grpo", "lens.version": version, **_code(), **process_tag()}
+    tags = {"mlflow.source.name": "lens-grpo", "lens.version": own_version(), **_code(), **process_tag()}
     if "LENS_IMAGE" in os.environ:
         tags["lens.image"] = os.environ["LENS_IMAGE"]
     return {key: masked(value) for key, value in resolve_tags(tags).items()}
