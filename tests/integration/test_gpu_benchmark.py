@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.gpu import shown, table
+from benchmarks.gpu import measure, shown, table
 
 pytestmark = pytest.mark.integration
 
@@ -47,10 +47,10 @@ def test_every_part_runs_and_ends_in_a_table(tmp_path: Path) -> None:
 
 
 def test_time_that_is_up_is_said(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.gpu", "--output", str(tmp_path / "gpu.json"), "--minutes", "0"]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert ended.returncode == 1
-    assert "| part `exactness` | no time was left, 0 s |" in ended.stdout
+    found = measure(["exactness"], tmp_path / "gpu.json", deadline=0.0)
+    assert found["parts"] == {"exactness": "no time was left, 0 s"}
+    assert "| part `exactness` | no time was left, 0 s |" in table(found)
+    assert json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8")) == found
 
 
 def test_pairs_are_shown_with_their_range() -> None:

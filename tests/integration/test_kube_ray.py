@@ -166,6 +166,7 @@ stages.train(settings, 'm', folder / 'data', folder / 'base', folder / 'policy',
 """As `lens train --resume` does, without MLflow."""
 
 
+@pytest.mark.long
 def test_dead_launchers_training_writes_a_checkpoint_and_ends(
     operator: MiniOperator, kube: KubeServer, tmp_path: Path
 ) -> None:
@@ -196,6 +197,7 @@ def test_dead_launchers_training_writes_a_checkpoint_and_ends(
     assert f"checkpoint-{int(read_metrics(policy)[-1]['step'])}" == checkpoint.name
 
 
+@pytest.mark.long
 def test_step_of_a_pipeline_trains_as_a_rayjob_and_brings_the_policy_back(
     operator: MiniOperator, kube: KubeServer, tmp_path: Path
 ) -> None:

@@ -44,6 +44,7 @@ def training(base: Path, data: Path, output: Path) -> list[str]:
     return command + [word for setting in SETTINGS for word in ("--set", setting)]
 
 
+@pytest.mark.long
 def test_client_trains_on_a_cluster_with_tokens(
     head: Head, base: Path, data: Path, alone: Path, tmp_path: Path
 ) -> None:

@@ -99,7 +99,14 @@ def test_sweep_in_which_everything_fails_says_the_first_cause(base: Path, tmp_pa
         sweep(config, tmp_path / "sweep")
 
 
-@pytest.mark.parametrize(("scheduler", "tokens"), [("asha", None), ("asha", 200), ("median", None)])
+@pytest.mark.parametrize(
+    ("scheduler", "tokens"),
+    [
+        ("asha", None),
+        pytest.param("asha", 200, marks=pytest.mark.long),
+        pytest.param("median", None, marks=pytest.mark.long),
+    ],
+)
 def test_optuna_searches_ranges_and_schedulers_stop_trials(
     scheduler: str, tokens: int | None, base: Path, tmp_path: Path
 ) -> None:
@@ -117,6 +124,7 @@ def test_optuna_searches_ranges_and_schedulers_stop_trials(
         assert spent == (trial["status"] == "finished")
 
 
+@pytest.mark.long
 def test_population_goes_on_from_checkpoints_of_its_best_with_other_values(base: Path, tmp_path: Path) -> None:
     space = (
         "{train.learning_rate: {loguniform: [1.0e-5, 1.0e-3]}, methods.m.positive_weight: {choice: [0.0, 0.5, 1.0]}}"

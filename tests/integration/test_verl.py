@@ -24,6 +24,7 @@ def in_verl(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
 
 
+@pytest.mark.long
 def test_estimator_works_inside_verl() -> None:
     result = in_verl("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/integration/verl_inside.py")
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-2000:]
