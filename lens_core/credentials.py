@@ -14,8 +14,8 @@ _NAME = re.compile(
 _USERINFO = re.compile(
     r"(?P<head>://)"
     r"(?:"
-    r"(?!\[)[^\s/@]*:(?!\d+(?:[/?#\s'\"]|$))\S*@"  # a password, which may hold @ and /; not a host's port
-    r"|[^\s/@]*:[^\s/@]*@"
+    r"(?!\[)[^\s/@:]*:(?!\d+(?:[/?#\s'\"]|$))\S*@"  # a password, which may hold @ and /; not a host's port
+    r"|[^\s/@:]*:[^\s/@]*@"
     r"|(?<=(?i:http)://)[^\s/]*@|(?<=(?i:https)://)[^\s/]*@"  # a name alone is a token often enough there
     r")"
 )
@@ -31,8 +31,9 @@ _KNOWN = re.compile(
     r"|xox[abprs]-[\w-]{10,})",
     re.DOTALL,
 )
-_PATTERNS = (_USERINFO, _VALUE, _KNOWN)
-_WITHOUT_SCHEME = re.compile(r"[^/\s@]*:[^/\s]*@(?!sha256:)")  # which an image's digest follows
+_UP_TO_AT = re.compile(r"(?<!\S)\S*@")
+"""Where userinfo is looked for: without this bound `://a:`, again and again, takes the square of its length."""
+_WITHOUT_SCHEME = re.compile(r"[^/\s@:]*:[^/\s]*@(?!sha256:)")  # which an image's digest follows
 
 
 def masked(text: str) -> str:
@@ -41,14 +42,15 @@ def masked(text: str) -> str:
     Hidden are names and passwords in addresses, values of `password=`, `token=` and the like, private keys, and tokens
     of known forms.
     """
-    for pattern in _PATTERNS:
+    text = _UP_TO_AT.sub(lambda found: _USERINFO.sub(_shown, found[0]), text)
+    for pattern in (_VALUE, _KNOWN):
         text = pattern.sub(_shown, text)
     return text
 
 
 def holds_secret(text: str) -> bool:
     """Whether `masked` would hide something of `text`."""
-    return any(pattern.search(text) for pattern in _PATTERNS)
+    return masked(text) != text
 
 
 def names_secret(name: str) -> bool:
