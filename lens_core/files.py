@@ -15,6 +15,22 @@ ROLLOUTS_FILE = "rollouts.jsonl"
 """Of an evaluation: graded completions, which are also what problems can be chosen by."""
 
 
+def require_regular(path: Path) -> None:
+    """Refuse a pipe, a device or a socket, which may block or never end; what is not there is left to who opens it.
+
+    Raises:
+        LensError: naming it; of what is no path at all, too.
+    """
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError as error:  # half of a pair of surrogates, which JSON and YAML can write
+        raise LensError(f"{str(path)!r} is no path: it holds what is no character") from error
+    if "\0" in str(path):
+        raise LensError(f"{str(path)!r} is no path: it holds a null character")
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):  # False, too, where we may not look
+        raise LensError(f"{path} is neither a file nor a folder (a pipe or a device perhaps): give a regular file")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file to write into: at the end of the block all of it is on disk as `path`; if the block raises, nothing is."""
@@ -50,6 +66,7 @@ def read_json(path: Path, *keys: str) -> dict[str, Any]:
     Raises:
         LensError: naming the file, if it is missing, empty, torn, or holds no object, or one without the keys.
     """
+    require_regular(path)
     try:
         text = path.read_bytes()
     except OSError as error:
@@ -87,6 +104,7 @@ def read_lines(path: Path, *keys: str) -> Iterator[dict[str, Any]]:
     Raises:
         LensError: naming file and line, if it is missing or damaged.
     """
+    require_regular(path)
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from lens_core.errors import LensError
+from lens_core.files import require_regular
 
 _MOST_BYTES = 2**20
 """Of a configuration; the longest that ships has a few kB."""
 _MOST_NODES = 100_000
 """Keys and values of a document, where each alias counts as all that it stands for."""
-
-
-def require_regular(path: Path) -> None:
-    """Refuse a pipe, a device or a socket, which may block or never end; what is not there is left to who opens it.
-
-    Raises:
-        LensError: naming it; of what is no path at all, too.
-    """
-    if "\0" in str(path):
-        raise LensError(f"{str(path)!r} is no path: it holds a null character")
-    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):  # False, too, where we may not look
-        raise LensError(f"{path} is neither a file nor a folder (a pipe or a device perhaps): give a regular file")
 
 
 def read_text(path: Path) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lens_core.errors import LensError
+from lens_core.files import require_regular
 
 SUMMARY_FILE = "data.json"
 LENGTH_STEP, LONGEST = 100, 3000
@@ -116,7 +117,8 @@ class Tally:
 def read_summary(folder: Path) -> DataSummary:
     """The `data.json` of a prepared folder."""
     path = folder / SUMMARY_FILE
+    require_regular(path)
     try:
-        return DataSummary.model_validate_json(path.read_text(encoding="utf-8"))
+        return DataSummary.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise LensError(f"{folder} holds no prepared data ({SUMMARY_FILE}): run `lens data prepare` first") from error

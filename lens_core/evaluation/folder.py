@@ -13,7 +13,7 @@ from lens_core.data.problem import Problem
 from lens_core.errors import LensError
 from lens_core.evaluation.files import EVALUATION_FILE, ROLLOUTS_FILE
 from lens_core.evaluation.records import ProblemResult, parse_result
-from lens_core.files import append_lines, write_json
+from lens_core.files import append_lines, require_regular, write_json
 
 _FREE = {"ks", "batch_size", "traces"}
 """Settings that completions do not depend on."""
@@ -62,6 +62,7 @@ def read_design(folder: Path) -> Design:
         LensError: if there is none, or it cannot be read.
     """
     path = folder / EVALUATION_FILE
+    require_regular(path)
     try:
         return Design.model_validate_json(path.read_bytes())
     except OSError as error:
@@ -79,6 +80,7 @@ def finished(output: Path, problems: Sequence[Problem]) -> list[ProblemResult]:
     path = output / ROLLOUTS_FILE
     if not path.exists():
         return []
+    require_regular(path)
     results = []
     with path.open("rb+") as file:
         end = 0

@@ -14,6 +14,7 @@ from lens_core.errors import LensError
 from lens_core.evaluation.calibration import Bin, Calibration
 from lens_core.evaluation.files import PASSK_FILE, ROLLOUTS_FILE
 from lens_core.evaluation.passk import Estimate, majority_at_k, pass_at_k
+from lens_core.files import require_regular
 
 SlicedBy = Literal["level", "subject", "source"]
 SLICED_BY: tuple[SlicedBy, ...] = ("level", "subject", "source")
@@ -160,6 +161,7 @@ def read_report(folder: Path) -> PassKReport:
         LensError: if it is missing, empty, torn, or holds something else.
     """
     path = folder / PASSK_FILE
+    require_regular(path)
     try:
         return PassKReport.model_validate_json(path.read_bytes())
     except OSError as error:
@@ -190,6 +192,7 @@ def read_results(path: Path) -> list[ProblemResult]:
     Raises:
         LensError: if it is missing or damaged.
     """
+    require_regular(path)
     try:
         with path.open("rb") as file:
             return [parse_result(line, f"{path}:{number}") for number, line in enumerate(file, start=1)]

@@ -1,12 +1,17 @@
 """Files appear whole or not at all, and damage is one line."""
 
+import os
 import resource
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from lens_core.data.summary import read_summary
 from lens_core.errors import LensError
-from lens_core.files import append_lines, read_json, read_lines, replacing, write_json
+from lens_core.evaluation.folder import read_design
+from lens_core.evaluation.records import read_report, read_results
+from lens_core.files import append_lines, read_json, read_lines, replacing, require_regular, write_json
 
 
 def test_json_comes_back(tmp_path: Path) -> None:
@@ -97,3 +102,31 @@ def test_damaged_line_is_named(line: bytes, tmp_path: Path) -> None:
     with pytest.raises(LensError, match=r"a\.jsonl:2 is damaged") as caught:
         list(read_lines(tmp_path / "a.jsonl", "a"))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("x.json", read_json),
+        ("x.jsonl", lambda path: list(read_lines(path))),
+        ("rollouts.jsonl", read_results),
+        ("passk.json", lambda path: read_report(path.parent)),
+        ("evaluation.json", lambda path: read_design(path.parent)),
+        ("data.json", lambda path: read_summary(path.parent)),
+    ],
+)
+def test_pipes_are_refused_and_not_waited_for(name: str, read: Callable[[Path], object], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(LensError, match=f"{name} is neither a file nor a folder"):
+        read(tmp_path / name)
+
+
+def test_half_a_surrogate_pair_is_no_path() -> None:
+    with pytest.raises(LensError, match="is no path"):
+        require_regular(Path("\ud800.yaml"))
+
+
+def test_summary_that_is_no_text_is_no_summary(tmp_path: Path) -> None:
+    (tmp_path / "data.json").write_bytes(b"\xff\xfe")
+    with pytest.raises(LensError, match="holds no prepared data"):
+        read_summary(tmp_path)
