@@ -88,7 +88,7 @@ def _is_whole_row(path: Path) -> bool:
         first = next((line for line in file if line.strip()), b"")
     try:
         return isinstance(json.loads(first), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
@@ -140,7 +140,7 @@ def _parquet(path: Path) -> Iterator[TableRow]:
                 for row in batch.to_pylist():
                     number += 1
                     yield TableRow(number, row, number / total)
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, ValueError, ArithmeticError, LookupError) as error:  # text, times that Python has not
         raise LensError(f"{path} is no valid Parquet file ({first_line(error)})") from error
 
 
@@ -152,13 +152,20 @@ def _csv(path: Path) -> Iterator[TableRow]:
         head = next(lines, "")
         delimiter = "\t" if head.count("\t") > head.count(",") else ","
         reader = csv.DictReader(chain([head], lines), delimiter=delimiter)
-        for row in reader:
+        for row in _csv_rows(reader, path):
             if "\ufffd" in "".join(map(str, row.values())):
                 yield TableRow(reader.line_num, RowError("the row is not valid UTF-8"), 1.0, str(row))
                 continue
             # An empty cell holds nothing; a row that is too short is padded with None by the reader.
             values = {name: value for name, value in row.items() if name is not None and value}
             yield TableRow(reader.line_num, values, min(1.0, binary.tell() / size))
+
+
+def _csv_rows(reader: csv.DictReader[str], path: Path) -> Iterator[dict[str | Any, Any]]:
+    try:
+        yield from reader
+    except csv.Error as error:  # such as the line ends of an old Mac
+        raise LensError(f"{path}:{reader.line_num + 1} is no valid CSV ({error})") from error
 
 
 _READERS = {"jsonl": _json_lines, "json": _json, "parquet": _parquet, "csv": _csv}

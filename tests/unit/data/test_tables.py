@@ -3,6 +3,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset, DatasetDict
 
@@ -144,3 +146,28 @@ def test_level_that_no_table_holds_is_a_bad_row(tmp_path: Path, level: float) ->
     (tmp_path / "m.jsonl").write_text(json.dumps({"problem": "1+1", "answer": "2", "level": level}) + "\n")
     with pytest.raises(LensError, match=r"m\.jsonl:1: "):
         answers(tmp_path / "m.jsonl", "math")
+
+
+@pytest.mark.parametrize(
+    "text", ["problem,answer\r1+1,2\r2+2,4\r", "problem,answer\n1+1\r,2\n"], ids=["old Mac", "in a row"]
+)
+def test_line_ends_that_are_none_are_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "t.csv").write_bytes(text.encode())
+    with pytest.raises(LensError, match=r"t\.csv:\d is no valid CSV"):
+        answers(tmp_path / "t.csv")
+
+
+def test_first_line_that_is_nested_too_deeply_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text('{"a":' * 50_000)
+    with pytest.raises(LensError, match="is no valid JSON"):
+        answers(tmp_path / "data")
+
+
+def test_values_of_parquet_that_python_lacks_are_named(tmp_path: Path) -> None:
+    no_text = pa.Array.from_buffers(
+        pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")]
+    )
+    for column in (no_text, pa.array([2**30], pa.date32()), pa.array([1], pa.timestamp("s", "No/Where"))):
+        pq.write_table(pa.table({"problem": ["P"], "answer": column}), tmp_path / "t.parquet")
+        with pytest.raises(LensError, match="is no valid Parquet file"):
+            answers(tmp_path / "t.parquet")
