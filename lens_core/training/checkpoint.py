@@ -75,7 +75,7 @@ def damage(checkpoint: Path) -> str | None:
         if not path.is_file():
             return f"{name} is missing"
         if path.stat().st_size != size:
-            return f"{name} has {path.stat().st_size:,} bytes, not {size:,}"
+            return f"{name} has {path.stat().st_size:,} bytes, not {size}"
     random_states = "rng_state.pth" if ranks == 1 else "rng_state_*.pth"
     if len(list(checkpoint.glob(random_states))) != ranks:
         return f"{random_states} is missing"
@@ -88,6 +88,8 @@ def damage(checkpoint: Path) -> str | None:
 def is_readable(path: Path) -> bool:
     """Whether a file is what its name says, and whole: safetensors by the head, torch's by the directory at the end."""
     try:
+        if not path.is_file():  # a folder; a pipe would block
+            return path.is_dir()
         if path.suffix == ".safetensors":
             with safe_open(path, "pt"):
                 return True
@@ -96,7 +98,7 @@ def is_readable(path: Path) -> bool:
                 return True
         if path.suffix == ".json":
             json.loads(path.read_bytes())
-    except (OSError, ValueError, SafetensorError, zipfile.BadZipFile):
+    except (OSError, ValueError, RecursionError, SafetensorError, zipfile.BadZipFile):
         return False
     return True
 
@@ -125,7 +127,11 @@ def trained_steps(checkpoint: Path) -> int:
     Raises:
         LensError: if the trainer's state is missing or damaged.
     """
-    return int(read_json(checkpoint / TRAINER_STATE_NAME, "global_step")["global_step"])
+    path = checkpoint / TRAINER_STATE_NAME
+    steps = read_json(path, "global_step")["global_step"]
+    if not isinstance(steps, int):
+        raise LensError(f"{path} is damaged (its global_step is no number): take another checkpoint")
+    return steps
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:

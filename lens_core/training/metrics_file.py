@@ -20,7 +20,11 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
         LensError: if another line is damaged.
     """
     path = folder / METRICS_FILE
-    return list(read_lines(path, "step")) if path.exists() else []
+    steps = list(read_lines(path, "step")) if path.exists() else []
+    for number, step in enumerate(steps, start=1):
+        if not all(isinstance(value, int | float) for value in step.values()):
+            raise LensError(f"{path}:{number} is damaged (a value is no number): restore it, or choose another folder")
+    return steps
 
 
 def read_finished_metrics(folder: Path) -> list[dict[str, float]]:

@@ -1,6 +1,7 @@
 """Which checkpoints can be resumed from, and what becomes of the others."""
 
 import logging
+import os
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from safetensors.torch import save_file
 from lens_core.errors import LensError
 from lens_core.files import write_json
 from lens_core.training.checkpoint import LIST_FILE, checkpoints, clear_up, damage, last_checkpoint, read_state
+from lens_core.training.metrics_file import METRICS_FILE, read_metrics
 
 FILES = (
     *("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state_0.pth", "rng_state_1.pth"),
@@ -115,3 +117,35 @@ def test_damaged_checkpoints_make_room_for_whole_ones(tmp_path: Path, caplog: py
 def test_state_that_is_missing_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(LensError, match=r"lens_state\.json is missing: take another checkpoint, or start from"):
         read_state(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("trainer_state.json", '{"global_step": "x"}'),
+        ("trainer_state.json", '{"global_step": null}'),
+        ("files.json", '{"optimizer.pt": "many"}'),
+        ("files.json", '{"optimizer.pt": null}'),
+        ("tokenizer.json", "[" * 100_000),
+    ],
+)
+def test_nonsense_is_damage(name: str, text: str, tmp_path: Path) -> None:
+    checkpoint = save(tmp_path, 1)
+    if name != LIST_FILE:
+        (checkpoint / LIST_FILE).unlink()
+    (checkpoint / name).write_text(text)
+    assert damage(checkpoint) is not None
+
+
+def test_pipe_is_damage(tmp_path: Path) -> None:
+    checkpoint = save(tmp_path, 1)
+    (checkpoint / LIST_FILE).unlink()
+    os.mkfifo(checkpoint / "more.json")
+    assert damage(checkpoint) == "more.json cannot be read"
+
+
+@pytest.mark.parametrize("line", ['{"step": null}', '{"step": "x"}', '{"step": 1, "reward": []}'])
+def test_metrics_that_are_no_numbers_are_damage(line: str, tmp_path: Path) -> None:
+    (tmp_path / METRICS_FILE).write_text(line + "\n")
+    with pytest.raises(LensError, match=f"{METRICS_FILE}:1 is damaged"):
+        read_metrics(tmp_path)
