@@ -14,6 +14,8 @@ _MOST_BYTES = 2**20
 """Of a configuration; the longest that ships has a few kB."""
 _MOST_NODES = 100_000
 """Keys and values of a document, where each alias counts as all that it stands for."""
+_MOST_BITS = 1024
+"""Of a whole number."""
 
 
 def read_text(path: Path) -> str:
@@ -72,10 +74,18 @@ class _Loader(yaml.SafeLoader):
                 seen.add((key.tag, key.value))
         return super().construct_mapping(node, deep)
 
+    def construct_number(self, node: yaml.ScalarNode) -> int:
+        number: int = self.construct_yaml_int(node)
+        if number.bit_length() > _MOST_BITS:  # in hexadecimal, say: Python cannot even write it down in an error
+            raise yaml.constructor.ConstructorError(None, None, "a number is far too large", node.start_mark)
+        return number
+
     def _count(self, node: yaml.Node, known: dict[int, int]) -> int:
         """Nodes of the tree below `node`, each alias as all that it stands for."""
         if id(node) in known:
             return known[id(node)]
+        if isinstance(node, yaml.ScalarNode) and any("\ud800" <= each <= "\udfff" for each in node.value):
+            raise yaml.YAMLError(f"{node.value[:90]!r} holds half of a surrogate pair, which is no character")
         known[id(node)] = _MOST_NODES  # an alias of what it stands in never ends
         children = node.value if isinstance(node, yaml.CollectionNode) else ()
         below = (each for child in children for each in (child if isinstance(child, tuple) else (child,)))
@@ -83,3 +93,6 @@ class _Loader(yaml.SafeLoader):
         if count > _MOST_NODES:
             raise yaml.YAMLError(f"its aliases make more than {_MOST_NODES:,} keys and values of it")
         return count
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_number)

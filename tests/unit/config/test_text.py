@@ -101,3 +101,17 @@ def test_what_a_file_extends_is_one_other_file(
     with pytest.raises(LensError, match=message) as refused:
         load_config("a.yaml")
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("0x" + "f" * 5000, "far too large"),
+        ("1:" * 2000 + "1", "far too large"),
+        ('"\\ud800"', "half of a surrogate pair"),
+    ],
+    ids=["hexadecimal", "base 60", "surrogate"],
+)
+def test_values_that_cannot_be_shown_are_refused(value: str, message: str) -> None:
+    with pytest.raises(LensError, match=message):
+        read_yaml(f"steps: {value}", "x.yaml")
