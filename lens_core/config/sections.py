@@ -27,7 +27,8 @@ class Section(BaseModel):
         elements = value if isinstance(value, list | tuple) else (value,)
         if any(isinstance(each, bool) for each in elements) and _names(kind, int, float) and not _names(kind, bool):
             raise ValueError(f"{value} is no number")
-        if isinstance(value, str) and masked(value) != value and not _is_prose(value):
+        texts = value.values() if isinstance(value, Mapping) else elements
+        if any(isinstance(each, str) and _holds_credential(each) for each in texts):
             raise ValueError("it holds a credential, which every copy of the configuration would show: leave it out")
         return value
 
@@ -61,9 +62,10 @@ _MOST_SHOWN = 200
 """Characters of a value in an error."""
 
 
-def _is_prose(value: str) -> bool:
-    """A prompt may speak of anything; an address has no blanks."""
-    return any(character.isspace() for character in value.strip())
+def _holds_credential(value: str) -> bool:
+    """A prompt, with blanks, may speak of anything but addresses with passwords."""
+    words = value.split()
+    return any(masked(word) != word for word in words if len(words) == 1 or "://" in word)
 
 
 def _names(annotation: Any, *kinds: type) -> bool:

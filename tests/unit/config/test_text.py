@@ -115,3 +115,14 @@ def test_what_a_file_extends_is_one_other_file(
 def test_values_that_cannot_be_shown_are_refused(value: str, message: str) -> None:
     with pytest.raises(LensError, match=message):
         read_yaml(f"steps: {value}", "x.yaml")
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["path=a http://me:PW@host/x", "subset=[http://me:PW@host/x]", "columns.prompt=http://me:PW@host/x"],
+)
+def test_credentials_are_refused_wherever_they_stand(override: str) -> None:
+    source = "data.train={kind: huggingface, path: a/b, columns: {prompt: q, answer: a}}"
+    with pytest.raises(LensError, match="it holds a credential") as caught:
+        load_config("demo", [source, f"data.train.{override}"])
+    assert "PW" not in str(caught.value)
