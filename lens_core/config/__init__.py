@@ -19,7 +19,7 @@ from lens_core.config.sections import (
     parse,
     set_value,
 )
-from lens_core.config.text import read_text, read_yaml, require_regular
+from lens_core.config.text import read_text, read_yaml
 from lens_core.config.train import (
     CHANGEABLE,
     EconomyConfig,
@@ -70,7 +70,6 @@ __all__ = [
     "recipe_abouts",
     "recipe_names",
     "refuse_imports",
-    "require_regular",
     "set_value",
     "values_by_hand",
 ]

@@ -12,8 +12,9 @@ import yaml
 
 from lens_core.config.run import About, RunConfig
 from lens_core.config.sections import override_value, parse
-from lens_core.config.text import read_text, read_yaml, require_regular
+from lens_core.config.text import read_text, read_yaml
 from lens_core.errors import LensError
+from lens_core.files import require_regular
 
 
 def recipe_names() -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, TypeVar, get_args
+from typing import Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
@@ -18,6 +18,8 @@ class Section(BaseModel):
     """A frozen part of the tree; unknown keys are errors, and the schema describes a field by the text below it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+    prose: ClassVar[frozenset[str]] = frozenset()
+    """Fields that a policy reads, which may speak of anything."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -27,8 +29,10 @@ class Section(BaseModel):
         elements = value if isinstance(value, list | tuple) else (value,)
         if any(isinstance(each, bool) for each in elements) and _names(kind, int, float) and not _names(kind, bool):
             raise ValueError(f"{value} is no number")
-        texts = value.values() if isinstance(value, Mapping) else elements
-        if any(isinstance(each, str) and _holds_credential(each) for each in texts):
+        if isinstance(value, Mapping):  # a section sees to its own
+            elements = () if _is_section(kind) else tuple(value.values())
+        is_prose = info.field_name in cls.prose
+        if any(isinstance(each, str) and _holds_credential(each, is_prose) for each in elements):
             raise ValueError("it holds a credential, which every copy of the configuration would show: leave it out")
         return value
 
@@ -62,10 +66,18 @@ _MOST_SHOWN = 200
 """Characters of a value in an error."""
 
 
-def _holds_credential(value: str) -> bool:
-    """A prompt, with blanks, may speak of anything but addresses with passwords."""
+def _holds_credential(value: str, is_prose: bool) -> bool:
+    """Of several words, only addresses are looked at."""
     words = value.split()
+    if is_prose and len(words) > 1:
+        return False
     return any(masked(word) != word for word in words if len(words) == 1 or "://" in word)
+
+
+def _is_section(annotation: Any) -> bool:
+    """Whether a type is a section, or may be one."""
+    kinds = (annotation, *get_args(annotation))
+    return any(isinstance(each, type) and issubclass(each, BaseModel) for each in kinds)
 
 
 def _names(annotation: Any, *kinds: type) -> bool:

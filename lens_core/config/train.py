@@ -24,6 +24,7 @@ _MOST_ROLLOUTS = 2**24
 class PromptConfig(Section):
     """How a policy is asked a question."""
 
+    prose = frozenset({"system", "instruction"})
     form: Literal["auto", "chat", "plain"] = "auto"
     """`chat`: through the tokenizer's chat template; `plain`: as text; `auto`: chat if there is a template."""
     system: str | None = None

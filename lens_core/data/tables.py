@@ -11,9 +11,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from lens_core.config import SourceConfig, require_regular
+from lens_core.config import SourceConfig
 from lens_core.data.layouts import RowError
 from lens_core.errors import LensError, first_line
+from lens_core.files import require_regular
 
 _SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".csv": "csv", ".tsv": "csv"}
 _FIRST_BYTES = 4096

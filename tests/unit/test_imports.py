@@ -28,7 +28,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "baselines": ({"lookup", "objective"}, {"torch"}),
     "integrations": ({"errors", "objective"}, {"torch", "verl"}),
     "verify": ({"lookup", "processes"}, {"latex2sympy2_extended", "reasoning_gym", "sympy"}),
-    "config": ({"errors", "credentials", "lookup", "objective", "baselines", "verify"}, {"pydantic", "yaml"}),
+    "config": ({"errors", "credentials", "files", "lookup", "objective", "baselines", "verify"}, {"pydantic", "yaml"}),
     "data": (
         {"errors", "files", "config", "progress", "verify"},
         {"pydantic", "datasets", "pyarrow", "reasoning_gym", "rensa", "yaml"},
