@@ -3,7 +3,8 @@
     python -m benchmarks.tasks BASE [BASE ...] [--families chain_sum word_sorting]
 
 The table has Pass@1 of each family at its default difficulty, with 95 % intervals over problems, best first. Families
-whose questions are longer than 600 characters are left out, as are those that cannot judge (docs/data.md).
+that have questions of more than --longest-question characters are left out, as are those that cannot judge
+(docs/data.md).
 """
 
 from __future__ import annotations
@@ -21,10 +22,8 @@ from lens_core.evaluation.evaluate import evaluate_policy
 from lens_core.evaluation.passk import Estimate
 from lens_core.evaluation.summary import summarise
 
-LONGEST_QUESTION = 600
 
-
-def questions(families: Sequence[str], size: int) -> list[Problem]:
+def questions(families: Sequence[str], size: int, longest: int) -> list[Problem]:
     """`size` problems of each family that is fit for it."""
     found: list[Problem] = []
     for family in families:
@@ -34,7 +33,7 @@ def questions(families: Sequence[str], size: int) -> list[Problem]:
         except LensError as error:
             print(f"# left out: {error}")
             continue
-        if max(len(each.prompt) for each in problems) <= LONGEST_QUESTION:
+        if max(len(each.prompt) for each in problems) <= longest:
             found += problems
     return found
 
@@ -46,13 +45,14 @@ def main() -> None:
     parser.add_argument("bases", nargs="+", help="folders in Hugging Face format, or names on a hub")
     parser.add_argument("--families", nargs="+", default=sorted(DATASETS.keys() - {"composite"}))
     parser.add_argument("--problems", type=int, default=8, help="of each family")
+    parser.add_argument("--longest-question", type=int, default=600, help="characters")
     parser.add_argument("-n", type=int, default=4, help="completions of each problem")
     parser.add_argument("--max-new-tokens", type=int, default=64)
     args = parser.parse_args()
     config = EvaluationConfig(
         n=args.n, ks=(1,), max_new_tokens=args.max_new_tokens, token_logprobs=False, batch_size=64
     )
-    problems = questions(args.families, args.problems)
+    problems = questions(args.families, args.problems, args.longest_question)
     by_base = {}
     for base in args.bases:
         results = [each for batch in evaluate_policy(problems, base, config) for each in batch]
