@@ -45,8 +45,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests that write to a cluster, or want a GPU, run when asked for, `-m kube`, and not because one is there."""
-    for elsewhere in ("kube", "gpu"):
+    """Tests that write to a cluster, want a GPU, or kill for an hour run when asked for: `-m kube`."""
+    for elsewhere in ("kube", "gpu", "chaos"):
         if elsewhere not in config.option.markexpr:
             left = [each for each in items if each.get_closest_marker(elsewhere) is not None]
             config.hook.pytest_deselected(items=left)

@@ -2,6 +2,7 @@
 
 import random
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests.helpers.cli import REDUCED, command
 from tests.helpers.fakes import save_tiny_policy
 from tests.helpers.ray_training import assert_same_training
 
-pytestmark = [pytest.mark.e2e, pytest.mark.long]
+pytestmark = [pytest.mark.e2e, pytest.mark.chaos, pytest.mark.timeout(3600)]
 
 KILLS = 5
 ORPHAN_S = 30.0
@@ -72,7 +73,7 @@ def kill_one(process: "subprocess.Popen[bytes]", victim: str, after_s: float) ->
         return [own] if fits is None else list(filter(fits, living(own.children(recursive=True))))
 
     while process.poll() is None and not victims():
-        pass
+        time.sleep(0.05)
     family: list[psutil.Process] = []
     killed = False
     try:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -29,12 +30,18 @@ def downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def says(process: psutil.Process, words: str) -> bool:
+    with suppress(psutil.Error):  # it may just have ended
+        return words in " ".join(process.cmdline())
+    return False
+
+
 def killed_once(driver: "subprocess.Popen[bytes]", words: str) -> list[psutil.Process]:
     """Kill `driver` once it has started a process with these words in its command; all that it had started."""
     own, deadline = psutil.Process(driver.pid), time.monotonic() + _PATIENCE_S
     while True:
         family = own.children(recursive=True)
-        if any(words in " ".join(each.cmdline()) for each in family if each.is_running()):
+        if any(says(each, words) for each in family):
             driver.kill()
             driver.wait()
             return family
