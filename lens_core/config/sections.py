@@ -33,7 +33,7 @@ class Section(BaseModel):
             elements = () if _is_section(kind) else tuple(value.values())
         is_prose = info.field_name in cls.prose
         if any(isinstance(each, str) and _holds_credential(each, is_prose) for each in elements):
-            raise ValueError("it holds a credential, which every copy of the configuration would show: leave it out")
+            raise ValueError("it holds a credential, which every copy would show: leave it out; pods have Secrets")
         return value
 
 
