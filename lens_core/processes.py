@@ -44,15 +44,10 @@ def end_with_parent() -> None:
 
 
 @contextmanager
-def guarded() -> Iterator[None]:
-    """For libraries that start processes: those of this block, and what they start in turn, are as ours are.
-
-    They import nothing of the working directory. If this process dies inside the block, by kill -9 too, they are killed
-    at once: Ray's processes, the steps of a local pipeline. They are known by a variable that they inherit.
-    """
-    mark, lifeline, guard = _guard()
-    before = {name: os.environ.get(name) for name in _environment(mark)}
-    os.environ.update(_environment(mark))
+def environment(**values: str) -> Iterator[None]:
+    """Inside the block these variables are set, for what is started there; after it they are as before."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:
@@ -61,6 +56,20 @@ def guarded() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """For libraries that start processes: those of this block, and what they start in turn, are as ours are.
+
+    They import nothing of the working directory. If this process dies inside the block, by kill -9 too, they are killed
+    at once: Ray's processes, the steps of a local pipeline. They are known by a variable that they inherit.
+    """
+    mark, lifeline, guard = _guard()
+    try:
+        with environment(**_environment(mark)):
+            yield
+    finally:
         with suppress(BrokenPipeError):  # somebody has killed it
             os.write(lifeline, b".")
         os.close(lifeline)
@@ -80,11 +89,11 @@ def deaf_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def exec_guarded(command: list[str], environment: Mapping[str, str]) -> NoReturn:
+def exec_guarded(command: list[str], variables: Mapping[str, str]) -> NoReturn:
     """Become the program `command`, whose child processes are as those of a `guarded` block."""
     mark, lifeline, _ = _guard()
     os.set_inheritable(lifeline, True)
-    os.execve(command[0], command, {**environment, **_environment(mark)})
+    os.execve(command[0], command, {**variables, **_environment(mark)})
 
 
 def _environment(mark: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lens_core.errors import LensError, first_line
+from lens_core.processes import environment
 from lens_core.rollout.decode import Sampled
 from lens_core.rollout.engine import SamplingConfig, end_tokens
 from lens_core.rollout.streams import stream_seed
@@ -55,7 +56,7 @@ class VllmEngine:
             self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, padding_side="left")
             self.ends: Collection[int] = end_tokens(_generation_config(folder), self.tokenizer)
             with (
-                _environment(
+                environment(
                     VLLM_ENABLE_V1_MULTIPROCESSING="0" if self._on_cpu else "1",
                     VLLM_LOGGING_LEVEL=os.environ.get("VLLM_LOGGING_LEVEL", "ERROR"),
                 ),
@@ -205,17 +206,3 @@ def _proxies_left_alone() -> Iterator[None]:
 
     with patch("vllm.triton_utils.dispatcher.hasattr", has_attribute, create=True):
         yield
-
-
-@contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -16,23 +16,13 @@ from lens_core.config import load_config
 from lens_core.files import read_json
 from tests.helpers.cli import REDUCED, command
 from tests.helpers.fakes import save_tiny_policy
-from tests.helpers.ray_training import assert_same_training
+from tests.helpers.ray_training import TO_BE_KILLED, assert_same_training
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chaos, pytest.mark.timeout(3600)]
 
 KILLS = 5
 ORPHAN_S = 30.0
-TRAINING = (
-    "train.steps=60",
-    "train.prompts_per_step=3",
-    "train.group_size=4",
-    "train.max_new_tokens=12",
-    "train.warmup_steps=0",
-    "train.learning_rate=1e-3",
-    "train.checkpoint_every=5",
-    "train.max_failures=20",
-    "methods={m: {objective: nsr}}",
-)
+TRAINING = (*TO_BE_KILLED, "train.checkpoint_every=5", "train.max_failures=20")
 
 
 def has(words: str) -> Callable[[psutil.Process], bool]:

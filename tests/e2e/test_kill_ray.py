@@ -15,20 +15,11 @@ from lens_core.config import load_config
 from lens_core.training.metrics_file import read_metrics
 from tests.helpers.fakes import save_tiny_policy
 from tests.helpers.ray_processes import training_workers
-from tests.helpers.ray_training import assert_same_training
+from tests.helpers.ray_training import TO_BE_KILLED, assert_same_training
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
-SETTINGS = [
-    "train.steps=60",
-    "train.prompts_per_step=3",
-    "train.group_size=4",
-    "train.max_new_tokens=12",
-    "train.warmup_steps=0",
-    "train.learning_rate=1e-3",
-    "train.checkpoint_every=10",
-    "methods={m: {objective: nsr}}",
-]
+SETTINGS = [*TO_BE_KILLED, "train.checkpoint_every=10"]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])

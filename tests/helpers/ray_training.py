@@ -14,6 +14,16 @@ from lens_core.training.spec import TrainingSpec
 from tests.helpers.curves import curve
 
 PROBLEMS = ladder(8, seed=1)
+TO_BE_KILLED = (
+    "train.steps=60",
+    "train.prompts_per_step=3",
+    "train.group_size=4",
+    "train.max_new_tokens=12",
+    "train.warmup_steps=0",
+    "train.learning_rate=1e-3",
+    "methods={m: {objective: nsr}}",
+)
+"""A training that is long enough to be met in the middle."""
 
 
 def config(*overrides: str) -> RunConfig:

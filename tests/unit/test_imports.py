@@ -34,7 +34,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"pydantic", "datasets", "pyarrow", "reasoning_gym", "rensa", "yaml"},
     ),
     "rollout": (
-        {"errors", "progress", "config"},
+        {"errors", "processes", "progress", "config"},
         {"jinja2", "numpy", "torch", "transformers", "tokenizers", "pydantic", "safetensors", "vllm"},
     ),
     "training": (
