@@ -266,11 +266,14 @@ def _rate(draw: Callable[[], list[list[int]]]) -> float:
     return sum(map(len, drawn)) / (now() - start)
 
 
+_DRAWN_BY_TRL = "train.economy.lean_decoding=false"
+"""A sharded policy's completions are; only of the same completions can gradients be compared."""
+
+
 def fsdp2(scale: Scale) -> Figures:
     """A training under FSDP2 on one device, beside the same one without."""
     with tempfile.TemporaryDirectory() as folder:
-        spec = _spec(scale, Path(folder), "plain")
-        train_policy(spec)
+        train_policy(_spec(scale, Path(folder), "plain", _DRAWN_BY_TRL))
         sharding = Path(__file__).parents[1] / "lens_core/recipes/accelerate/fsdp2.yaml"
         launch = ["-m", "accelerate.commands.launch", "--config_file", str(sharding), "--num_processes", "1"]
         if not torch.cuda.is_available():
@@ -291,7 +294,7 @@ def sharded(scale: Scale, folder: Path) -> None:
         from tests.helpers.ranks import pass_for_accelerators
 
         pass_for_accelerators()
-    train_policy(_spec(scale, folder, "sharded"))
+    train_policy(_spec(scale, folder, "sharded", _DRAWN_BY_TRL))
 
 
 def resume(scale: Scale) -> Figures:

@@ -82,9 +82,10 @@ def train_with_ray(training: TrainingSpec, on_step: OnStep, on_ray: OnRay) -> Pa
             try:
                 with kept([signal.SIGINT]):
                     trainer.fit()
-            except SystemExit as error:  # of Ray's own handler of Ctrl-C, which calls it a success
-                if error.code:  # of ours
+            except SystemExit as error:
+                if error.code not in (0, 1):  # of ours, 128 and more
                     raise
+                # Of Ray's own handler of Ctrl-C, which calls it a success; a `ray.get` that it interrupts makes that 1.
                 raise KeyboardInterrupt from error
             except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
                 # Ray's processes may have been asked to end too; the last checkpoint is what the training goes on from.
