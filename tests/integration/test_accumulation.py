@@ -15,7 +15,7 @@ import pytest
 
 from tests.helpers.accumulation import EVERY, SOME, Choices
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,9 +35,9 @@ def measured(folder: Path, *options: str) -> list[dict[str, Any]]:
     ("choices", "options"),
     [
         pytest.param(SOME, (), id="some-ddp"),
-        pytest.param(SOME, ("sharded",), id="some-fsdp2", marks=pytest.mark.long),
-        pytest.param(EVERY, ("every",), id="every-ddp", marks=pytest.mark.long),
-        pytest.param(EVERY, ("every", "sharded"), id="every-fsdp2", marks=pytest.mark.long),
+        pytest.param(SOME, ("sharded",), id="some-fsdp2"),
+        pytest.param(EVERY, ("every",), id="every-ddp"),
+        pytest.param(EVERY, ("every", "sharded"), id="every-fsdp2"),
     ],
 )
 def test_gradient_is_stock_trls_whichever_micro_batches_carry_it(

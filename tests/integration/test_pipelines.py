@@ -27,6 +27,7 @@ from tests.helpers.sweeps import design
 pytestmark = pytest.mark.integration
 
 
+@pytest.mark.long
 def test_evaluation_pipeline_measures_the_policy_that_the_configuration_names(tmp_path: Path) -> None:
     """Through `lens pipeline run`, which the demo's tests do not call."""
     base = save_tiny_policy(tmp_path / "mine")

@@ -31,7 +31,9 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(tmp_path_factory.mktemp("ranks") / "one", ranks=1, rows=12)
 
 
-@pytest.mark.parametrize(("ranks", "options"), [(2, ()), (2, ("sharded",)), (1, ("sharded",))])
+@pytest.mark.parametrize(
+    ("ranks", "options"), [(2, ()), pytest.param(2, ("sharded",), marks=pytest.mark.long), (1, ("sharded",))]
+)
 def test_ranks_with_straddling_groups_and_shards_train_what_one_whole_process_does(
     ranks: int, options: tuple[str, ...], one: Path, tmp_path: Path
 ) -> None:

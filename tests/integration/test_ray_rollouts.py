@@ -78,6 +78,7 @@ def ahead(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return on_ray(AHEAD, base, tmp_path_factory.mktemp("ahead") / "run", Workers(1, 1))
 
 
+@pytest.mark.long
 def test_rollouts_ahead_are_as_old_as_allowed_and_do_not_depend_on_the_trainers(
     ahead: Path, base: Path, tmp_path: Path
 ) -> None:

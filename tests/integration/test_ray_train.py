@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("ray_here")]
 TWO = Workers(2, 2)
 
 
+@pytest.mark.long
 def test_workers_that_share_groups_train_what_a_process_alone_does(base: Path, alone: Path, tmp_path: Path) -> None:
     # 12 answers in groups of 4, on 4 workers of 3. A single worker trains in test_ray_cluster.py.
     steps: list[int] = []

@@ -347,6 +347,7 @@ def test_training_that_had_reached_its_end_takes_no_further_step(
     assert (whole / "model.safetensors").read_bytes() == weights
 
 
+@pytest.mark.long
 def test_two_processes_train_one_policy_from_the_command_line(tmp_path: Path, data: Path, base: Path) -> None:
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     lens = ["-m", "lens_core.cli", "train", "--data", data, "--base", base, "-m", "grpo", "-o", tmp_path / "policy"]

@@ -92,6 +92,7 @@ def test_failing_trials_are_recorded_and_the_others_go_on(base: Path, tmp_path: 
     assert {run.info.status for run in trial_runs(tracking)} == {"FINISHED", "FAILED"}
 
 
+@pytest.mark.long
 def test_sweep_in_which_everything_fails_says_the_first_cause(base: Path, tmp_path: Path) -> None:
     space = "{methods.m.objective: {choice: ['tests.helpers.fakes:failing_objective']}}"
     config = two_at_a_time(base, "train.prompts_per_step=3", "methods={m: {objective: dr_grpo}}", space=space)
@@ -99,12 +100,13 @@ def test_sweep_in_which_everything_fails_says_the_first_cause(base: Path, tmp_pa
         sweep(config, tmp_path / "sweep")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("scheduler", "tokens"),
     [
         ("asha", None),
-        pytest.param("asha", 200, marks=pytest.mark.long),
-        pytest.param("median", None, marks=pytest.mark.long),
+        ("asha", 200),
+        ("median", None),
     ],
 )
 def test_optuna_searches_ranges_and_schedulers_stop_trials(
@@ -184,6 +186,7 @@ def test_data_that_cannot_be_read_is_refused_before_any_trial(base: Path, tmp_pa
     assert not (tmp_path / "sweep").exists()
 
 
+@pytest.mark.long
 def test_sweep_of_several_updates_a_batch_reports_what_was_last_drawn(base: Path, tmp_path: Path) -> None:
     """The paper's protocol: reward and tokens are logged with the first of the four updates on a batch."""
     config = two_at_a_time(
