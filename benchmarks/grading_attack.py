@@ -153,7 +153,7 @@ GOLDS = (
 
 _SEPARATORS = (
     *(", ", "; ", " or ", " and ", " / ", " | ", " & ", " \\text{ or } ", " \\text{ and } ", " \\lor ", " \\vee "),
-    *(" \\quad ", " \\\\ ", "\n", " \\text{, } ", " \\text{ or maybe } ", " \\text{ versus } ", " \\, "),
+    *(" \\quad ", " \\\\ ", " \\text{, } ", " \\text{ or maybe } ", " \\text{ versus } ", " \\, "),
 )
 _HEDGES = (
     "{gold} \\text{{ or maybe }} {wrong}",
@@ -223,7 +223,7 @@ _HIDDEN = (
         "\\underset{{{gold}}}{{{wrong}}}",
     ),
     *("{wrong}^{{\\text{{({gold})}}}}", "{wrong}\\footnote{{{gold}}}", "\\color{{white}}{{{gold}}} {wrong}"),
-    *("\\sout{{{gold}}} {wrong}", "{wrong} \\text{{ [{gold}]}}", "\\overset{{{wrong}}}{{{gold}}}"),
+    *("\\sout{{{gold}}} {wrong}", "{wrong} \\text{{ [{gold}]}}"),
 )
 Content = Callable[[Gold, random.Random], str | None]
 """What is said to be the answer; None where that makes no sense for a gold answer of this kind."""
