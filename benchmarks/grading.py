@@ -46,7 +46,7 @@ from benchmarks.pairs import Ratio, figures_of, ratio
 from lens_core.verify import Grader, Outcome
 
 PARTS = ("mended", "kept-out", "adversarial", "attack", "speed")
-ATTACK_TIMEOUT_S = 2.0
+ATTACK_TIMEOUT_S = 5.0
 
 # Gold answer, and other spellings of it; the wrong ones come from other problems' answers and from slips.
 PROBLEMS = (

@@ -127,7 +127,7 @@ def test_no_content_is_the_gold_answer_however_it_is_written(gold: Gold) -> None
 @pytest.mark.xfail(strict=True, reason="the verifier does not withstand the attack yet")
 def test_attack_on_our_verifier_finds_nothing() -> None:
     # The benchmark's search in small: 12 gold answers with 30 edits each.
-    with Grader(workers=1, timeout_s=2.0) as grader:
+    with Grader(workers=1) as grader:
 
         def judge(pairs: Sequence[tuple[str, str]]) -> list[Seen]:
             return [Seen(verdict.outcome, verdict.extracted) for verdict in grader.grade_many(pairs)]
