@@ -10,9 +10,9 @@ pair that was is moved to the others. The two are never added up. A *false accep
 accepted, a *false reject* a correct one that is not. A grader that reads no prose must reject what only prose says.
 
 **Adversarial kinds** (`adversarial`): completions that are incorrect by construction, for gold answers of 12 kinds; of
-each kind of edit the share that is accepted. Kinds with a star are rejected by rule and not by mathematics; they are
-not in the sums. **The attack** (`attack`): a bandit searches for an edit that is accepted (grading_attack.py); those it
-finds are printed.
+each kind of edit how many are accepted. Kinds with a star are rejected by rule and not by mathematics; they are not in
+the sums. Too large answers are for ours alone: other graders may work on them for ever. **The attack** (`attack`): a
+bandit searches for an edit that is accepted (grading_attack.py); those that it finds are printed.
 
 **Speed** (`speed`): 512 completions, 16 for each of 32 problems, in the order in which a training grades them. They are
 worked solutions of a few hundred characters that end in a box; of 16 answers to a problem 3 to 6 differ, as those of a
@@ -32,13 +32,13 @@ import platform
 import random
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import date
 from functools import partial
 
 from benchmarks import grading_attack, grading_cases, grading_graders
-from benchmarks.grading_attack import GOLDS, STRICT, Edit, Seen
+from benchmarks.grading_attack import CONTENTS, ENDLESS, GOLDS, Edit, Seen
 from benchmarks.grading_cases import Case
 from benchmarks.grading_graders import MODES, WORKERS, Judged, Pair, bare_math_verify, warm
 from benchmarks.grading_tables import Rate, print_by_category, print_counts, print_tallies, tally
@@ -120,22 +120,37 @@ def agreement(title: str, cases: Sequence[Case], pool: ProcessPoolExecutor) -> d
 def adversarial(each: int, pool: ProcessPoolExecutor) -> dict[str, float]:
     """Print accept rates by kind of edit; the sums of ours."""
     kinds = grading_attack.variants(each=each)
-    edits = [(kind, one) for kind, made in kinds.items() for one in made]
-    judged = judged_by_all([(one.completion, one.gold) for _, one in edits], pool)
-    accepted = {name: [outcome is Outcome.CORRECT for outcome in each.outcomes] for name, each in judged.items()}
+    edits = [one for made in kinds.values() for one in made]
+    endless = [_pair(one) for one in edits if one.is_endless]
+    pairs = [_pair(one) for one in edits if not one.is_endless]
+    said = {name: dict(zip(pairs, judged.outcomes, strict=True)) for name, judged in judged_by_all(pairs, pool).items()}
+    for mode in MODES:
+        said[mode.name] |= dict(zip(endless, grading_graders.ours(mode, endless).outcomes, strict=True))
     rows = []
     for kind, made in kinds.items():
-        places = [place for place, (other, _) in enumerate(edits) if other == kind]
-        star = " *" if not STRICT.isdisjoint(kind.split(": ")) else ""
-        counts = [sum(hits[place] for place in places) for hits in accepted.values()]
-        rows.append([kind + star, str(len(made)), *map(str, counts)])
-    counted = [place for place, (_, one) in enumerate(edits) if not one.is_strict]
-    sums = {name: Rate(sum(hits[place] for place in counted), len(counted)) for name, hits in accepted.items()}
-    rows.append(["all without a star", str(len(counted)), *map(str, sums.values())])
-    ungraded = {name: sum(outcome is Outcome.UNGRADED for outcome in each.outcomes) for name, each in judged.items()}
-    rows.append(["ungraded, of all", str(len(edits)), *map(str, ungraded.values())])
-    print_counts("Accepted adversarial completions, by kind", ["kind", "completions", *judged], rows)
+        star = " *" if any(one.is_strict for one in made) else ""
+        rows.append([kind + star, str(len(made)), *(_accepted(made, outcomes) for outcomes in said.values())])
+    counted = [one for one in edits if not one.is_strict and not one.is_endless]
+    sums = {
+        name: Rate(sum(outcomes[_pair(one)] is Outcome.CORRECT for one in counted), len(counted))
+        for name, outcomes in said.items()
+    }
+    ungraded = [str(sum(each is Outcome.UNGRADED for each in outcomes.values())) for outcomes in said.values()]
+    rows.append(["all that all judged, without a star", str(len(counted)), *map(str, sums.values())])
+    rows.append(["ungraded, of all", str(len(edits)), *ungraded])
+    print_counts("Accepted adversarial completions, by kind", ["kind", "completions", *said], rows)
     return {f"{mode.name}: adversarial_accepts": sums[mode.name].hits for mode in MODES}
+
+
+def _pair(one: Edit) -> Pair:
+    return one.completion, one.gold
+
+
+def _accepted(made: Sequence[Edit], outcomes: Mapping[Pair, Outcome]) -> str:
+    """How many of a kind's completions are accepted; a dash where the grader was not asked."""
+    if not all(_pair(one) in outcomes for one in made):
+        return "-"
+    return str(sum(outcomes[_pair(one)] is Outcome.CORRECT for one in made))
 
 
 def attack(edits: int, seed: int, pool: ProcessPoolExecutor) -> dict[str, float]:
@@ -144,24 +159,29 @@ def attack(edits: int, seed: int, pool: ProcessPoolExecutor) -> dict[str, float]
     for mode in MODES:
         with Grader(workers=WORKERS, timeout_s=ATTACK_TIMEOUT_S, **mode.arguments) as grader:
             warm(grader)
-            found, ungraded = _attacked(partial(_seen_by_ours, grader), edits, seed, strict=not mode.reads_prose)
+            judge = partial(_seen_by_ours, grader)
+            found, ungraded = _attacked(judge, edits, seed, not mode.reads_prose, list(CONTENTS))
         rows.append([mode.name, str(Rate(len(found), edits)), str(ungraded)])
         figures[f"{mode.name}: attack_accepts"] = float(len(found))
         for one in found:
             print(
                 json.dumps({"gold": one.gold, "completion": one.completion, "kinds": _kinds(one)}, ensure_ascii=False)
             )
-    found, _ = _attacked(partial(_seen_by_math_verify, pool), edits, seed, strict=False)
+    judge = partial(_seen_by_math_verify, pool)
+    found, _ = _attacked(judge, edits, seed, False, [name for name in CONTENTS if name not in ENDLESS])
     rows.append(["math-verify", str(Rate(len(found), edits)), ""])
     print_counts(f"The attack: accepted of {edits:,} edits, seed {seed}", ["grader", "accepted", "ungraded"], rows)
     return figures
 
 
-def _attacked(judge: grading_attack.Judge, edits: int, seed: int, strict: bool) -> tuple[list[Edit], int]:
+def _attacked(
+    judge: grading_attack.Judge, edits: int, seed: int, strict: bool, contents: Sequence[str]
+) -> tuple[list[Edit], int]:
+    """The edits that are accepted, and how many are not graded."""
     found, ungraded = [], 0
     for place, gold in enumerate(GOLDS):
         share = edits // len(GOLDS) + (place < edits % len(GOLDS))
-        for one, seen in grading_attack.search(gold, judge, share, seed, strict):
+        for one, seen in grading_attack.search(gold, judge, share, seed, strict, contents):
             ungraded += seen.outcome is Outcome.UNGRADED
             if seen.outcome is Outcome.CORRECT:
                 found.append(one)

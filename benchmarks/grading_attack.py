@@ -349,6 +349,8 @@ _NEEDS_AN_ANSWER = frozenset({"a box, then another marker", "a box within the re
 _NO_ANSWERS = frozenset({"filler", "unevaluated", "the question again", "too large or too long"})
 STRICT = frozenset({"unevaluated", "cut off in the working"})
 """Kinds that a strict grader alone must reject."""
+ENDLESS = frozenset({"too large or too long"})
+"""Kinds that keep a process for ever which nobody kills."""
 
 
 # How the content is written ------------------------------------------------------------------------------------------
@@ -392,6 +394,11 @@ class Edit:
     def is_strict(self) -> bool:
         """Whether only a strict grader must reject it."""
         return not STRICT.isdisjoint((self.content, self.frame))
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether a grader that cannot kill its own work may never answer."""
+        return self.content in ENDLESS
 
 
 def edit(gold: Gold, content: str, frame: str, decoration: str, draw: random.Random) -> Edit | None:
@@ -453,14 +460,25 @@ _TRIES = 200
 """Draws in a row that bring nothing new, after which the arms are drawn at random."""
 
 
-def search(gold: Gold, judge: Judge, edits: int, seed: int = 0, strict: bool = True) -> Iterator[tuple[Edit, Seen]]:
+def search(
+    gold: Gold,
+    judge: Judge,
+    edits: int,
+    seed: int = 0,
+    strict: bool = True,
+    contents: Sequence[str] = tuple(CONTENTS),
+) -> Iterator[tuple[Edit, Seen]]:
     """Distinct edits for one gold answer, as a bandit draws them, with what the grader made of each.
 
     Args:
         strict: also those that only a strict grader must reject.
+        contents: the kinds of content to draw from.
+
+    Raises:
+        ValueError: if there are not as many edits.
     """
     draw = random.Random(f"{seed} {gold.answer}")
-    arms = (_Arms(list(CONTENTS)), _Arms(list(_FRAMES)), _Arms(list(DECORATIONS)))
+    arms = (_Arms(contents), _Arms(list(_FRAMES)), _Arms(list(DECORATIONS)))
     tried: set[str] = set()
     while len(tried) < edits:
         batch: list[Edit] = []
