@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.grading_graders import verl
+from lens_core.verify import Outcome
 from tests.helpers.prerequisites import missing
 
 pytestmark = pytest.mark.integration
@@ -48,3 +50,11 @@ def test_missing_verl_is_named_with_the_remedy() -> None:
     code = "import sys; sys.modules['verl'] = None; import lens_core.integrations.verl"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert result.stderr.splitlines()[-1].startswith("lens_core.errors.LensError: verl 0.9 cannot be imported (")
+
+
+def test_graders_judge_pairs_for_the_benchmark() -> None:
+    if not VERL.is_dir():
+        missing("verl", "run `make test`, or set LENS_VERL to the folder it is installed in")
+    judged = verl([("\\boxed{7}", "7"), ("\\boxed{8}", "$7$")])
+    assert {"verl's math_reward", "verl's math_dapo"} <= judged.keys()
+    assert all(each.outcomes == [Outcome.CORRECT, Outcome.WRONG] for each in judged.values())
