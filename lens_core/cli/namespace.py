@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -63,8 +63,8 @@ def examine_namespace(file: Path, namespace: str | None = None, probe_s: float =
         "rights": place.rights,
         f"account {settings.service_account}": place.account,
         "steps' account": place.steps,
-        **{f"volume {each.claim}": lambda each=each: place.volume(each) for each in settings.volumes},
-        **{f"secret {name}": lambda name=name: place.secret(name) for name in place.secrets},
+        **{f"volume {each.claim}": partial(place.volume, each) for each in settings.volumes},
+        **{f"secret {name}": partial(place.secret, name) for name in place.secrets},
         "queue": place.queue,
         "MLflow": place.mlflow,
     }

@@ -77,7 +77,8 @@ def _pod(cluster: ClusterConfig) -> dict[str, Any]:
 
 def _container(status: dict[str, Any], state: str) -> dict[str, Any]:
     """What is said of the one container in that state; nothing where it is in another."""
-    found: dict[str, Any] = next(iter(status.get("containerStatuses", [])), {}).get("state", {}).get(state) or {}
+    statuses: list[dict[str, Any]] = status.get("containerStatuses", [])
+    found: dict[str, Any] = statuses[0].get("state", {}).get(state) or {} if statuses else {}
     return found
 
 
