@@ -29,5 +29,11 @@ class LeftRunningError(LensError):
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception of another library says, on one line and without secrets; its type where it says nothing."""
-    return masked(next(iter(str(error).splitlines()), type(error).__name__))
+    """What an exception of another library says, on one line and without secrets; its type where it says nothing.
+
+    A line that ends with a colon announces others: of a traceback, for one, the last of them says what happened.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return masked(f"{lines[0]} {lines[-1]}" if lines[0].endswith(":") and len(lines) > 1 else lines[0])

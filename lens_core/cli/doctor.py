@@ -19,6 +19,7 @@ from packaging.specifiers import SpecifierSet
 from lens_core.config import checked_address
 from lens_core.credentials import masked_address
 from lens_core.errors import LensError, first_line
+from lens_core.kfp.versions import OLDEST, is_older
 from lens_core.tracking import checked_uri, describe_store
 
 _DISK_GB, _MEMORY_GB = 5, 4
@@ -197,10 +198,15 @@ def _kfp(endpoint: str) -> Check:
         address = f"{endpoint.rstrip('/')}/apis/v2beta1/healthz"
         answer = requests.get(address, headers=headers, timeout=5, allow_redirects=False)
         answer.raise_for_status()
-        answer.json()
-    except (requests.RequestException, ValueError) as error:  # ValueError: a token that cannot be sent
+        version = str(answer.json().get("tag_name", "unknown"))
+    except (requests.RequestException, ValueError, AttributeError) as error:  # ValueError: a token that cannot be sent
         remedy = (
             "check the address (with kubectl: port-forward -n kubeflow svc/ml-pipeline 8888), KFP_TOKEN and KFP_COOKIE"
         )
         return Check("KFP endpoint", "broken", f"{endpoint} does not answer as one ({type(error).__name__})", remedy)
-    return Check("KFP endpoint", "ok", f"{endpoint} answers")
+    found = f"{endpoint} answers, version {version}"
+    if is_older(version, OLDEST):
+        wanted = ".".join(map(str, OLDEST))
+        remedy = f"install KFP {wanted} or newer (docs/cluster.md#which-kubeflow-pipelines)"
+        return Check("KFP endpoint", "broken", f"{found}, which is too old", remedy)
+    return Check("KFP endpoint", "ok", found)

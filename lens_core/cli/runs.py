@@ -137,6 +137,10 @@ def doctor(
     kfp_endpoint: Annotated[str | None, typer.Option(envvar="KFP_ENDPOINT", help="Address of the KFP API.")] = None,
     home: Home = DEFAULT_HOME,
     tracking_uri: TrackingUri = None,
+    cluster: Annotated[
+        Path | None, typer.Option("--cluster", help="Check the cluster for these settings too (docs/namespace.md).")
+    ] = None,
+    namespace: Annotated[str | None, typer.Option(help="Of the cluster; default: the file's, or KUBECONFIG's.")] = None,
 ) -> None:
     """Check Python, packages, GPU, memory, disk, Ray, MLflow and KFP, and say how to mend each. Exit code 1: broken.
 
@@ -146,6 +150,10 @@ def doctor(
     from lens_core.cli.tables import print_checks
 
     checks = examine(home, store_of(None, home) if tracking_uri is None else tracking_uri, kfp_endpoint)
+    if cluster is not None:
+        from lens_core.cli.namespace import examine_namespace
+
+        checks += examine_namespace(cluster, namespace)
     conclude(checks, lambda: print_checks(checks))
     if any(check.status == "broken" for check in checks):
         raise typer.Exit(1)

@@ -110,6 +110,34 @@ class Api:
             return error.status in _PASSING or (error.status == 403 and _UNCOUNTED in _reason(error))
         return isinstance(error, HTTPError)
 
+    def read(self, what: str, path: str) -> dict[str, Any] | None:
+        """Whatever lies at `path` of the API; None where there is nothing."""
+        return _unless_missing(lambda: self._send(f"read {what}", "GET", path))
+
+    def create(self, what: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Anything but a job; the answer of the API server."""
+        return self._send(f"create {what}", "POST", path, body)
+
+    def delete(self, what: str, path: str) -> None:
+        """Anything but a job, if it is still there."""
+        _unless_missing(lambda: self._send(f"delete {what}", "DELETE", path))
+
+    def _send(self, what: str, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        answer: dict[str, Any] = self.call(
+            what,
+            lambda client: client.call_api(
+                path,
+                method,
+                header_params={"Accept": "application/json", "Content-Type": "application/json"},
+                body=body,
+                response_type="object",
+                auth_settings=["BearerToken"],
+                _return_http_data_only=True,
+                _request_timeout=_TIMEOUTS_S,
+            ),
+        )
+        return answer
+
     def create_job(self, manifest: dict[str, Any]) -> dict[str, Any]:
         """A misspelt field is an error, and is not dropped in silence."""
         what = f"create RayJob {manifest['metadata']['name']}"

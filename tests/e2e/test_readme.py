@@ -21,6 +21,7 @@ ELSEWHERE = {
     r"pipeline run": "minutes or more; the same pipeline runs in tests/e2e/test_demo.py",
     r"sweep|study|.*--workers": "Ray; tests/integration/test_sweep.py, test_study.py, test_ray_train.py",
     r"pipeline (submit|status|schedule)": "needs a Kubeflow endpoint; tests/integration/test_kfp_client.py",
+    r"doctor --cluster": "needs a cluster; tests/unit/cli/test_namespace.py",
     r"k8s": "needs a cluster; tests/integration/test_kube_launcher.py",
     r"ui": "serves until Ctrl-C; tests/e2e/test_browser.py",
 }

@@ -93,6 +93,10 @@ class KubeServer:
     faults: list[Fault] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     deletions: list[tuple[str, Manifest]] = field(default_factory=list)
+    others: dict[str, Manifest] = field(default_factory=dict)
+    """What there is of other kinds, and of the API's own lists, by path."""
+    lets_us: bool = True
+    """Whether whoever asks may do everything; accounts may what the roles among `others` say."""
     cut_watches: int = 0
     cut_logs: int = 0
     version: int = 0
@@ -281,8 +285,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _route(self, method: str, body: Manifest) -> None:
         url = urlsplit(self.path)
         match = PATH.fullmatch(url.path)
+        if url.path.endswith("accessreviews"):
+            allowed = self.kube.lets_us if "user" not in body["spec"] else is_allowed(self.kube.others, body["spec"])
+            self._answer(201, body | {"status": {"allowed": allowed}})
+            return
         if match is None or match[2] not in KINDS:
-            self.fail(404, "NotFound", f"the server has no {url.path}")
+            self._other(url.path, parse_qs(url.query))
             return
         namespace, plural, name, is_log = match.groups()
         query = {key: values[-1] for key, values in parse_qs(url.query).items()}
@@ -301,6 +309,18 @@ class _Handler(BaseHTTPRequestHandler):
             self._patch(key, body)
         else:
             self._delete(key, body)
+
+    def _other(self, path: str, query: dict[str, list[str]]) -> None:
+        """One object, or a list of those below a path that ends in a plural."""
+        others = self.kube.others
+        below = [each for key, each in others.items() if key.rpartition("/")[0] == path]
+        if path in others:
+            self._answer(200, others[path])
+        elif path.count("/") < 6 or path.rpartition("/")[2] not in ("endpointslices", "networkpolicies"):
+            self.fail(404, "NotFound", f"the server has no {path}")
+        else:
+            chosen = {"labelSelector": query.get("labelSelector", [""])[-1]}
+            self._answer(200, {"items": [each for each in below if _is_selected(each, chosen)]})
 
     def _create(self, plural: str, namespace: str, body: Manifest, query: dict[str, str]) -> None:
         kube = self.kube
@@ -436,6 +456,52 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _end_stream(self) -> None:
         self.wfile.write(b"0\r\n\r\n")
+
+
+_PATHS = {
+    "Namespace": "/api/v1/namespaces/{name}",
+    "Profile": "/apis/kubeflow.org/v1/profiles/{name}",
+    "StorageClass": "/apis/storage.k8s.io/v1/storageclasses/{name}",
+    **{
+        kind: "/api/v1/namespaces/{namespace}/" + plural + "/{name}"
+        for kind, plural in {
+            "PersistentVolumeClaim": "persistentvolumeclaims",
+            "Secret": "secrets",
+            "Service": "services",
+            "ServiceAccount": "serviceaccounts",
+        }.items()
+    },
+    **{
+        kind: "/apis/{apiVersion}/namespaces/{namespace}/" + plural + "/{name}"
+        for kind, plural in {
+            "EndpointSlice": "endpointslices",
+            "LocalQueue": "localqueues",
+            "NetworkPolicy": "networkpolicies",
+            "Role": "roles",
+            "RoleBinding": "rolebindings",
+        }.items()
+    },
+}
+
+
+def path_of(manifest: Manifest) -> str | None:
+    """Where the API server keeps it; None for kinds that nobody asks for here."""
+    place = _PATHS.get(manifest["kind"])
+    return None if place is None else place.format(**{"namespace": "", **manifest, **manifest["metadata"]})
+
+
+def is_allowed(others: dict[str, Manifest], spec: Manifest) -> bool:
+    """Whether a RoleBinding gives the service account of an access review what it asks for."""
+    asked = spec["resourceAttributes"]
+    resource = "/".join(each for each in (asked["resource"], asked["subresource"]) if each)
+    home = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{asked['namespace']}"
+    return any(
+        resource in rule["resources"] and asked["group"] in rule["apiGroups"] and asked["verb"] in rule["verbs"]
+        for path, binding in others.items()
+        if path.startswith(f"{home}/rolebindings/")
+        and spec["user"] in {f"system:serviceaccount:{s['namespace']}:{s['name']}" for s in binding["subjects"]}
+        for rule in others[f"{home}/roles/{binding['roleRef']['name']}"]["rules"]
+    )
 
 
 def merge_patch(target: Any, patch: Any) -> Any:

@@ -1,5 +1,6 @@
 """What `k8s/` renders to, and what may be asked of it."""
 
+import os
 import re
 import subprocess
 import sys
@@ -29,6 +30,22 @@ def rendered(folder: str) -> tuple[Manifest, ...]:
     """All objects that kustomize makes of a folder of `k8s/`, or of another one, by its whole path."""
     text = subprocess.run([KUBECTL, "kustomize", ROOT / "k8s" / folder], check=True, capture_output=True).stdout
     return tuple(yaml.safe_load_all(text))
+
+
+def elsewhere(folder: str, namespace: str, place: Path, **fields: Any) -> str:
+    """Put a folder of `k8s/` into another namespace, as a team writes it: one kustomization of its own, in `place`.
+
+    Args:
+        fields: what else the kustomization says.
+    """
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": namespace,
+        "resources": [os.path.relpath(ROOT / "k8s" / folder, place)],
+    }
+    (place / "kustomization.yaml").write_text(yaml.safe_dump(kustomization | fields))
+    return str(place)
 
 
 def of_kind(folder: str, kind: str) -> dict[str, Manifest]:

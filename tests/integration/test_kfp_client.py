@@ -316,7 +316,16 @@ def test_doctor_needs_the_credential_too(server: KfpServer, monkeypatch: pytest.
     server.cookie = COOKIE
     assert doctor._kfp(server.address).status == "broken", "a login page is no answer"
     monkeypatch.setenv("KFP_COOKIE", COOKIE)
-    assert doctor._kfp(server.address) == doctor.Check("KFP endpoint", "ok", f"{server.address} answers")
+    found = f"{server.address} answers, version 2.17.0"
+    assert doctor._kfp(server.address) == doctor.Check("KFP endpoint", "ok", found)
+
+
+@pytest.mark.parametrize(("version", "status"), [("2.15.2", "broken"), ("2.16.0", "ok"), ("master", "ok")])
+def test_doctor_names_an_endpoint_that_is_too_old(version: str, status: str, server: KfpServer) -> None:
+    server.version = version
+    found = doctor._kfp(server.address)
+    assert (found.status, version in found.found) == (status, True)
+    assert status == "ok" or "2.16" in found.remedy
 
 
 # --- following ---

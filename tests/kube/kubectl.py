@@ -6,6 +6,9 @@ import yaml
 
 from tests.helpers.manifests import KUBECTL, Manifest
 
+NAMESPACE = "lens-kube-tests"
+"""Not the one that the manifests name: what still points there fails."""
+
 
 def kubectl(*arguments: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
     done = subprocess.run([KUBECTL, *arguments], input=stdin, capture_output=True, text=True, timeout=300)

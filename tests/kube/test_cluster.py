@@ -19,7 +19,7 @@ from lens_core.kube.rayjob import GROUP, PLURAL, VERSION, Job
 from lens_core.kube.settings import ClusterConfig
 from lens_core.kube.status import JobState, Phase
 from tests.helpers.manifests import RENDERED, of_kind, rendered
-from tests.kube.kubectl import kubectl, text
+from tests.kube.kubectl import NAMESPACE, kubectl, text
 
 pytestmark = pytest.mark.kube
 
@@ -27,9 +27,9 @@ GROUPS = {"kueue.x-k8s.io": "Kueue", "monitoring.coreos.com": "the Prometheus op
 
 
 @pytest.mark.parametrize("folder", RENDERED)
-def test_server_takes_every_manifest(folder: str, cluster: None) -> None:
+def test_server_takes_every_manifest(folder: str, moved: dict[str, str], cluster: None) -> None:
     """Strictly; and Pod Security has no warning about a pod."""
-    manifests = [each for each in rendered(folder) if each["apiVersion"].partition("/")[0] not in GROUPS]
+    manifests = [each for each in rendered(moved[folder]) if each["apiVersion"].partition("/")[0] not in GROUPS]
     done = kubectl("apply", "--dry-run=server", "--validate=strict", "--filename=-", stdin=text(manifests))
     assert "Warning" not in done.stderr
     assert len(done.stdout.splitlines()) == len(manifests)
@@ -37,15 +37,17 @@ def test_server_takes_every_manifest(folder: str, cluster: None) -> None:
 
 @pytest.mark.parametrize("folder", ["overlays/gpu", "overlays/production"])
 @pytest.mark.parametrize("group", GROUPS)
-def test_server_takes_every_manifest_of_an_operator(folder: str, group: str, cluster: None) -> None:
+def test_server_takes_every_manifest_of_an_operator(
+    folder: str, group: str, moved: dict[str, str], cluster: None
+) -> None:
     if not kubectl("api-resources", f"--api-group={group}", "--output=name").stdout:
         pytest.skip(f"needs {GROUPS[group]} on the cluster")
-    manifests = [each for each in rendered(folder) if each["apiVersion"].partition("/")[0] == group]
+    manifests = [each for each in rendered(moved[folder]) if each["apiVersion"].partition("/")[0] == group]
     kubectl("apply", "--dry-run=server", "--validate=strict", "--filename=-", stdin=text(manifests))
 
 
-def test_server_refuses_a_misspelt_field(cluster: None) -> None:
-    job = dict(of_kind("ray/base", "RayJob")["ladder"])
+def test_server_refuses_a_misspelt_field(moved: dict[str, str], cluster: None) -> None:
+    job = dict(of_kind(moved["ray/base"], "RayJob")["ladder"])
     job["spec"] = {**job["spec"], "backofLimit": 1}
     done = kubectl("apply", "--dry-run=server", "--validate=strict", "--filename=-", stdin=text([job]), check=False)
     assert done.returncode != 0
@@ -54,7 +56,7 @@ def test_server_refuses_a_misspelt_field(cluster: None) -> None:
 
 def test_server_refuses_an_unrestricted_pod(cluster: None) -> None:
     pod = {"containers": [{"name": "c", "image": "lens-grpo:0.1.0"}]}
-    manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "lens"}, "spec": pod}
+    manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": NAMESPACE}, "spec": pod}
     done = kubectl("apply", "--dry-run=server", "--filename=-", stdin=text([manifest]), check=False)
     assert 'violates PodSecurity "restricted' in done.stderr
 
@@ -79,10 +81,10 @@ DENIED = [
 ]
 
 
-def can(account: str, verb: str, resource: str, group: str, namespace: str = "lens") -> bool:
+def can(account: str, verb: str, resource: str, group: str, namespace: str = NAMESPACE) -> bool:
     name, _, sub = resource.partition("/")
     full = f"{name}.{group}" if group else name
-    who = f"--as=system:serviceaccount:lens:{account}"
+    who = f"--as=system:serviceaccount:{NAMESPACE}:{account}"
     done = kubectl("auth", "can-i", verb, full, f"--subresource={sub}", who, f"--namespace={namespace}", check=False)
     answer = done.stdout.strip()
     assert answer in ("yes", "no"), done.stderr
@@ -104,9 +106,9 @@ def test_account_may_not(account: str, verb: str, resource: str, group: str, clu
 def as_launcher(cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Api:
     """The launcher's connection, with its service account's rights; the test itself keeps its own."""
     config = yaml.safe_load(kubectl("config", "view", "--raw", "--minify", "--flatten", "--output=yaml").stdout)
-    token = kubectl("create", "token", "lens-launcher", "--namespace=lens").stdout.strip()
+    token = kubectl("create", "token", "lens-launcher", f"--namespace={NAMESPACE}").stdout.strip()
     config["users"][0]["user"] = {"token": token}
-    config["contexts"][0]["context"]["namespace"] = "lens"
+    config["contexts"][0]["context"]["namespace"] = NAMESPACE
     (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config), encoding="utf-8")
     with monkeypatch.context() as patch:
         patch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
@@ -118,23 +120,23 @@ class Launch:
 
     def __init__(self, api: Api, attempt: int) -> None:
         settings = ClusterConfig.model_validate({"image": "lens-grpo:0.1.0", "lease_s": 12, "queue": "lens"})
-        self.job = Job("kube-test", str(time.time_ns()), attempt, ("true",), settings, "lens")
+        self.job = Job("kube-test", str(time.time_ns()), attempt, ("true",), settings, NAMESPACE)
         pool = ThreadPoolExecutor(1)
         self.result: Future[JobState] = pool.submit(launch, self.job, api, lambda line: None)
         pool.shutdown(wait=False)
 
     def wait(self, kind: str) -> None:
-        kubectl("wait", "--for=create", "--timeout=30s", "--namespace=lens", f"{kind}/{self.job.name}")
+        kubectl("wait", "--for=create", "--timeout=30s", f"--namespace={NAMESPACE}", f"{kind}/{self.job.name}")
 
     def set_status(self, **status: str) -> None:
         patch = json.dumps({"status": status})
-        subject = ("rayjobs.ray.io", self.job.name, "--namespace=lens", "--subresource=status")
+        subject = ("rayjobs.ray.io", self.job.name, f"--namespace={NAMESPACE}", "--subresource=status")
         kubectl("patch", *subject, "--type=merge", f"--patch={patch}")
 
 
 def read(job: Job) -> Any:
     """None where there is none."""
-    path = f"/apis/{GROUP}/{VERSION}/namespaces/lens/{PLURAL}/{job.name}"
+    path = f"/apis/{GROUP}/{VERSION}/namespaces/{NAMESPACE}/{PLURAL}/{job.name}"
     done = kubectl("get", "--raw", path, check=False)
     return json.loads(done.stdout) if done.returncode == 0 else None
 
@@ -148,7 +150,8 @@ def test_launcher_sees_a_job_succeed(as_launcher: Api) -> None:
         launched.set_status(jobDeploymentStatus="Complete", jobStatus="SUCCEEDED")
         assert launched.result.result(timeout=45).phase is Phase.SUCCEEDED
     finally:
-        kubectl("delete", "rayjobs.ray.io", launched.job.name, "--namespace=lens", "--ignore-not-found", "--wait=false")
+        where = (launched.job.name, f"--namespace={NAMESPACE}")
+        kubectl("delete", "rayjobs.ray.io", *where, "--ignore-not-found", "--wait=false")
 
 
 def test_launcher_removes_a_job_that_fails(as_launcher: Api) -> None:

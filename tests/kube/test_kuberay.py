@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from lens_core.kube.rayjob import RUN
-from tests.kube.kubectl import kubectl
+from tests.kube.kubectl import NAMESPACE, kubectl
 
 pytestmark = pytest.mark.kube
 
@@ -51,14 +51,15 @@ class Launched:
 
     def is_reaped(self) -> None:
         """`lens k8s reap`, until it takes the job for an orphan, which is later than the job's own watchdog does."""
-        reap, deadline = [LENS, "k8s", "reap", "--namespace=lens"], time.monotonic() + 120
+        reap, deadline = [LENS, "k8s", "reap", f"--namespace={NAMESPACE}"], time.monotonic() + 120
         while f"{self.run}-" not in subprocess.run(reap, capture_output=True, text=True, check=True).stdout:
             assert time.monotonic() < deadline, "still no orphan"
             time.sleep(1)
 
     def objects(self) -> list[str]:
         """What there is of it on the cluster."""
-        return kubectl("get", OWNED, "--namespace=lens", f"--selector={RUN}={self.run}", "--output=name").stdout.split()
+        where = (f"--namespace={NAMESPACE}", f"--selector={RUN}={self.run}")
+        return kubectl("get", OWNED, *where, "--output=name").stdout.split()
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def launched(cluster: None, tmp_path: Path) -> Iterator[Callable[[str], Launched
     if "LENS_KUBE_IMAGE" not in os.environ:
         pytest.skip("needs a cluster that runs KubeRay: set LENS_KUBE_IMAGE to the image that its nodes are to run")
     settings = {
-        "namespace": "lens", "image": os.environ["LENS_KUBE_IMAGE"], "lease_s": 12, "grace_s": 20,
+        "namespace": NAMESPACE, "image": os.environ["LENS_KUBE_IMAGE"], "lease_s": 12, "grace_s": 20,
         "head": {"cpus": "2", "memory": "4Gi", "shared_memory": "1Gi", "scratch": "2Gi"},
     }  # fmt: skip
     (tmp_path / "cluster.yaml").write_text(yaml.safe_dump(settings))
@@ -81,8 +82,8 @@ def launched(cluster: None, tmp_path: Path) -> Iterator[Callable[[str], Launched
     for each in made:
         each.process.kill()
         each.process.wait()
-        selector = f"--selector={RUN}={each.run}"
-        kubectl("delete", "rayjobs.ray.io", "--namespace=lens", selector, "--cascade=foreground", "--timeout=120s")
+        where = (f"--namespace={NAMESPACE}", f"--selector={RUN}={each.run}")
+        kubectl("delete", "rayjobs.ray.io", *where, "--cascade=foreground", "--timeout=120s")
 
 
 def test_job_runs_and_its_log_arrives(launched: Callable[[str], Launched]) -> None:
@@ -107,7 +108,7 @@ def test_launcher_that_is_terminated_leaves_nothing(launched: Callable[[str], La
     job.says("it has begun")
     job.process.terminate()
     assert job.ends() == 128 + signal.SIGTERM
-    kubectl("wait", "--for=delete", "pods", "--namespace=lens", f"--selector={RUN}={job.run}", "--timeout=120s")
+    kubectl("wait", "--for=delete", "pods", f"--namespace={NAMESPACE}", f"--selector={RUN}={job.run}", "--timeout=120s")
     assert job.objects() == []
 
 
@@ -117,9 +118,9 @@ def test_job_ends_by_itself_when_its_launcher_is_killed(launched: Callable[[str]
     job.process.kill()
     selector = f"--selector={RUN}={job.run}"
     failed = "--for=jsonpath={.status.jobDeploymentStatus}=Failed"  # later than jobStatus: its log is whole
-    kubectl("wait", failed, "rayjobs.ray.io", "--namespace=lens", selector, "--timeout=120s")
-    logs = kubectl("logs", "--namespace=lens", f"{selector},job-name", "--tail=-1").stdout
+    kubectl("wait", failed, "rayjobs.ray.io", f"--namespace={NAMESPACE}", selector, "--timeout=120s")
+    logs = kubectl("logs", f"--namespace={NAMESPACE}", f"{selector},job-name", "--tail=-1").stdout
     assert "the launcher is gone" in logs
     job.is_reaped()
-    kubectl("wait", "--for=delete", "pods", "--namespace=lens", selector, "--timeout=120s")
+    kubectl("wait", "--for=delete", "pods", f"--namespace={NAMESPACE}", selector, "--timeout=120s")
     assert job.objects() == []

@@ -175,3 +175,9 @@ def test_tests_that_the_pages_name_exist() -> None:
     named = {(page, path) for page in PAGES for path in re.findall(r"`(tests/[\w/.]*)`", page.read_text("utf-8"))}
     assert len(named) > 15
     assert not [f"{page.name}: {path}" for page, path in named if not (ROOT / path).exists()]
+
+
+def test_reports_name_tests_that_exist() -> None:
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", (ROOT / "tests/reports.md").read_text("utf-8"))
+    assert len(named) > 10
+    assert [each for each in named if f"def {each[1]}(" not in (ROOT / "tests" / each[0]).read_text("utf-8")] == []

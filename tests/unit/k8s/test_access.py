@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from lens_core.kube.rights import JOB, LAUNCHER
 from tests.helpers.connections import API_SERVER, CONNECTIONS, MLFLOW, S3, STEP, WORKER, connects
 from tests.helpers.manifests import PLATFORMS, RENDERED, Manifest, of_kind, pod_templates, rendered
 
@@ -44,9 +45,18 @@ def test_roles_grant_the_table_and_no_more(folder: str) -> None:
     assert {name: rights(role) for name, role in of_kind(folder, "Role").items()} == GRANTED
 
 
+def test_rights_that_doctor_asks_for_are_those_of_the_roles() -> None:
+    asked = {"lens-launcher": LAUNCHER, "lens-job": JOB}
+    for role, listed in asked.items():
+        found: dict[str, set[str]] = {}
+        for each in listed:
+            found.setdefault(f"{each.group}/{each.resource}", set()).add(each.verb)
+        assert found == GRANTED[role]
+
+
 @pytest.mark.parametrize("folder", PLATFORMS)
 def test_roles_are_bound_to_their_accounts_and_no_others(folder: str) -> None:
-    of_pipelines = {"lens-launcher-of-pipelines": ("lens-launcher", "default-editor")}
+    of_pipelines = {"lens-launcher-of-pipelines": ("lens-launcher", "default-editor", "pipeline-runner")}
     expected = BOUND | (of_pipelines if folder == "overlays/production" else {})
     bindings = of_kind(folder, "RoleBinding")
     found = {name: (each["roleRef"]["name"], *(s["name"] for s in each["subjects"])) for name, each in bindings.items()}

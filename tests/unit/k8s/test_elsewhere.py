@@ -25,42 +25,31 @@ from tests.helpers.manifests import (
     pod_templates,
     rendered,
 )
+from tests.helpers.manifests import elsewhere as put_elsewhere
 
 NAMESPACE = "team-a"
 OF_THE_CLUSTER = {"Namespace", "ResourceFlavor", "ClusterQueue"}
-OF_KUBEFLOW = {"default-editor"}
-"""Made by its profile controller in every profile."""
+OF_KUBEFLOW = {"default-editor", "pipeline-runner"}
+"""Made by its profile controller in every profile; by its installation in its own namespace."""
 
 
 @pytest.fixture(scope="session")
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Folder of `k8s/` -> a folder that puts it elsewhere: namespace, storage class, registry, name of MLflow."""
-    made = {}
-    for folder in RENDERED:
-        place = tmp_path_factory.mktemp(folder.replace("/", "-"))
-        kustomization: dict[str, Any] = {
-            "apiVersion": "kustomize.config.k8s.io/v1beta1",
-            "kind": "Kustomization",
-            "namespace": NAMESPACE,
-            "resources": [os.path.relpath(ROOT / "k8s" / folder, place)],
-            "images": [{"name": "lens-mlflow", "newName": "registry.team-a.example/lens-mlflow"}],
-        }
-        if folder in PLATFORMS:
-            replace = [{"op": "add", "path": "/spec/storageClassName", "value": "nfs"}]
-            claims = [{"op": "add", "path": "/spec/volumeClaimTemplates/0/spec/storageClassName", "value": "nfs"}]
-            kustomization["patches"] = [
-                {"target": {"kind": "PersistentVolumeClaim"}, "patch": yaml.safe_dump(replace)},
-                {"target": {"kind": "StatefulSet"}, "patch": yaml.safe_dump(claims)},
-            ]
-            hosts = {
-                "name": "mlflow",
-                "behavior": "merge",
-                "literals": ["OTHER_HOSTS=localhost:5000,mlflow.team-a.example"],
-            }
-            kustomization["configMapGenerator"] = [hosts]
-        (place / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-        made[folder] = str(place)
-    return made
+    images: dict[str, Any] = {"images": [{"name": "lens-mlflow", "newName": "registry.team-a.example/lens-mlflow"}]}
+    replace = [{"op": "add", "path": "/spec/storageClassName", "value": "nfs"}]
+    claims = [{"op": "add", "path": "/spec/volumeClaimTemplates/0/spec/storageClassName", "value": "nfs"}]
+    patches = [
+        {"target": {"kind": "PersistentVolumeClaim"}, "patch": yaml.safe_dump(replace)},
+        {"target": {"kind": "StatefulSet"}, "patch": yaml.safe_dump(claims)},
+    ]
+    hosts = {"name": "mlflow", "behavior": "merge", "literals": ["OTHER_HOSTS=localhost:5000,mlflow.team-a.example"]}
+    platform = {"patches": patches, "configMapGenerator": [hosts]}
+    places = {folder: tmp_path_factory.mktemp(folder.replace("/", "-")) for folder in RENDERED}
+    return {
+        folder: put_elsewhere(folder, NAMESPACE, place, **images, **(platform if folder in PLATFORMS else {}))
+        for folder, place in places.items()
+    }
 
 
 @pytest.mark.parametrize("folder", RENDERED)

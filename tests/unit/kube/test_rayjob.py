@@ -219,6 +219,13 @@ def test_pods_are_restricted(settings: dict[str, Any]) -> None:
             assert "/tmp" in {mount["mountPath"] for mount in container["volumeMounts"]}
 
 
+def test_only_the_job_waits_for_the_queue() -> None:
+    """A Ray cluster that is suspended by itself stays so when the job is admitted."""
+    body = manifest(job({**FULL, "queue": "q"}))
+    assert body["spec"]["suspend"] is True
+    assert "suspend" not in body["spec"]["rayClusterSpec"]
+
+
 def test_only_the_head_talks_to_the_api_server() -> None:
     body = manifest(job(FULL))
     assert head(body)["automountServiceAccountToken"] is True
