@@ -1,13 +1,26 @@
-"""Functions that a configuration names by their import path."""
+"""Names that people write: the nearest known one, and functions by their import path."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from difflib import get_close_matches
 from pkgutil import resolve_name
 from typing import Any
 
 _PATH = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*")
+
+
+def did_you_mean(name: str, known: Collection[str] | Mapping[str, str]) -> str:
+    """`; did you mean steps?`, where a known name is near; else nothing.
+
+    Args:
+        known: names; of a mapping the value is shown instead of the name.
+    """
+    near = get_close_matches(name, known, n=1, cutoff=0.6)
+    if not near:
+        return ""
+    return f"; did you mean {known[near[0]] if isinstance(known, Mapping) else near[0]}?"
 
 
 def is_path(name: str) -> bool:
@@ -28,7 +41,9 @@ def find_function(path: str, role: str) -> Callable[..., Any]:
     try:
         resolve_name(f"{module}:")
     except (Exception, SystemExit) as error:  # a user's module may raise anything while it is imported
-        raise ValueError(f"{role} {path!r} cannot be imported: {described(error)}") from error
+        absent = isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]
+        remedy = "; install the package, or put its folder into PYTHONPATH" if absent else ""
+        raise ValueError(f"{role} {path!r} cannot be imported: {described(error)}{remedy}") from error
     try:
         found = resolve_name(path)
     except AttributeError as error:

@@ -138,7 +138,7 @@ def main() -> None:
         _report(error, debug)
         sys.exit(_UNEXPECTED)
     if code in _INTERRUPTED:
-        _complain("interrupted; finished steps are kept, and the same command goes on from them")
+        _complain("; ".join(filter(None, ("interrupted", output.if_interrupted.get()))))
     sys.exit(code)
 
 

@@ -22,7 +22,7 @@ from lens_core.stages.folder import (
 )
 from lens_core.stages.preparation import base, prepare
 from lens_core.stages.tracked import CONFIG_TAG, tracked
-from lens_core.stages.training import is_main_process, require_new, train
+from lens_core.stages.training import cut_off_in_training, is_main_process, require_new, train
 
 __all__ = [
     "BASE",
@@ -42,6 +42,7 @@ __all__ = [
     "compare",
     "compare_evaluations",
     "configure",
+    "cut_off_in_training",
     "evaluate",
     "evaluation_metrics",
     "is_main_process",

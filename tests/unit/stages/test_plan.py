@@ -14,7 +14,7 @@ GIB = 2**30
 
 def test_batch_arithmetic_of_the_paper() -> None:
     batch = plan_training(PAPER, "lens")["Batch"]
-    assert batch["an update"] == "32 prompts x 16 answers = 512 rollouts"
+    assert batch["an update"] == "32 prompts x 16 completions = 512 rollouts"
     assert batch["a batch of rollouts"] == "128 prompts, 2,048 rollouts, 4 updates"
     # 1,500 / 4 = 375 batches of 2,048 rollouts, each of 4,096 tokens at most
     assert batch["the training"] == "1,500 updates on 375 batches, 768,000 rollouts"
