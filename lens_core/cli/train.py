@@ -115,7 +115,7 @@ def train(
     )
     settings = (settings_of if dry_run else runnable_settings)(config, overrides, own)
     if base is not None:
-        settings = overridden(settings, [f"base={json.dumps(str(base))}"])
+        settings = overridden(settings, [f"base={json.dumps(stages.base_name(base))}"])
     settings.required_method(method)
     count = _workers(workers)
     for ranks in () if count is None else range(count.least, count.most + 1):

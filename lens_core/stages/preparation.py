@@ -10,6 +10,7 @@ from lens_core.config import RunConfig
 from lens_core.data.prepare import BAD_ROWS_FILE, REMOVED_FILE, TEST_FILE, TRAIN_FILE, in_either_form
 from lens_core.data.prepare import prepare as prepare_data
 from lens_core.data.summary import DataSummary
+from lens_core.files import read_json, write_json
 from lens_core.folders import BASE_POLICY, DATA, claimed
 from lens_core.progress import Listener, Progress, ignore
 from lens_core.rollout.shipped import resolved
@@ -18,6 +19,10 @@ from lens_core.tracking import Tracking
 
 if TYPE_CHECKING:
     from lens_core.data.collect import CountTokens
+
+
+BASE_FILE = "base.json"
+"""Beside a copied base policy: what the configuration called it."""
 
 
 def prepare(config: RunConfig, output: Path, tracking: Tracking | None = None, on_progress: Listener = ignore) -> Path:
@@ -62,26 +67,33 @@ def base(config: RunConfig, output: Path) -> Path:
         LensError: if there is no such policy, or `output` is not ours (lens_core.folders).
     """
     with claimed(output, BASE_POLICY):
-        return _base(config, output)
+        _base(config, output)
+        write_json(output / BASE_FILE, {"base": config.base})
+    return output
 
 
-def _base(config: RunConfig, output: Path) -> Path:
+def base_name(policy: Path) -> str:
+    """What a configuration calls the policy in a folder: the name that `base` copied it by, else the folder itself."""
+    path = policy / BASE_FILE
+    return str(read_json(path, "base")["base"]) if path.exists() else str(policy)
+
+
+def _base(config: RunConfig, output: Path) -> None:
     from lens_core.rollout.engine import load_policy
 
     shipped = resolved(config.base)
     if shipped != config.base:
         shutil.copytree(shipped, output, dirs_exist_ok=True)
-        return output
+        return
     model, tokenizer = load_policy(config.base)
     tokenizer.save_pretrained(output)
     if not Path(config.base).is_dir():
         model.save_pretrained(output)
-        return output
+        return
     model.config.save_pretrained(output)
     model.generation_config.save_pretrained(output)
     for weights in Path(config.base).glob("*.safetensors*"):
         _link(weights, output / weights.name)
-    return output
 
 
 def _link(file: Path, place: Path) -> None:

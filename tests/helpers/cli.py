@@ -33,7 +33,7 @@ def command(*arguments: str, overrides: tuple[str, ...] = ()) -> list[str]:
 
 
 def lens_here(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> LensHere:
-    """Runs a command in this process and in `folder`, where its home is, and gives what it printed; it ends with `code`."""
+    """Runs a command in this process and in `folder`, where its home is, and gives what it printed. `code`: its end."""
     monkeypatch.chdir(folder)
     monkeypatch.setenv("LENS_HOME", str(folder / "home"))
 
