@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from pkgutil import resolve_name
 from typing import Any
@@ -11,16 +11,14 @@ from typing import Any
 _PATH = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*")
 
 
-def did_you_mean(name: str, known: Collection[str] | Mapping[str, str]) -> str:
-    """`; did you mean steps?`, where a known name is near; else nothing.
+def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """`; did you mean train.steps?`, where a known name is near; else nothing.
 
     Args:
-        known: names; of a mapping the value is shown instead of the name.
+        prefix: shown before the name.
     """
-    near = get_close_matches(name, known, n=1, cutoff=0.6)
-    if not near:
-        return ""
-    return f"; did you mean {known[near[0]] if isinstance(known, Mapping) else near[0]}?"
+    near = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {prefix}{near[0]}?" if near else ""
 
 
 def is_path(name: str) -> bool:

@@ -81,14 +81,15 @@ def _problem(item: Any, keys: Sequence[str], model: type[BaseModel] | None) -> s
 
 
 def _nearest(keys: Sequence[str], model: type[BaseModel]) -> str:
-    """The key that was perhaps meant: a sibling, or one of this name elsewhere."""
+    """The key that was perhaps meant: one of this name elsewhere, or a sibling of nearly this name."""
     paths = list(_key_paths(model))
     parents, leaf = list(keys[:-1]), keys[-1]
     plain = [key for key in parents if not key.isdigit()]
     siblings = [path.rpartition(".")[2] for path in paths if path.split(".")[:-1] == plain]
-    found = did_you_mean(leaf, {name: ".".join([*parents, name]) for name in siblings})
     elsewhere = [path for path in paths if path.rpartition(".")[2] == leaf]
-    return found or (f"; did you mean {' or '.join(elsewhere[:2])}?" if elsewhere else "")
+    if elsewhere:
+        return f"; did you mean {' or '.join(elsewhere[:2])}?"
+    return did_you_mean(leaf, siblings, "".join(f"{key}." for key in parents))
 
 
 def _key_paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

@@ -100,7 +100,7 @@ def _removals(summary: DataSummary) -> dict[str, int]:
     """Why a row or problem is not here -> how many."""
     return {
         "bad rows, set aside": summary.bad_rows,
-        "duplicate prompt in the same split": summary.duplicates_removed,
+        "prompt had come before in the same split": summary.duplicates_removed,
         "training problem is an evaluation problem, word for word": summary.overlap_removed - summary.near_removed,
         "training problem is nearly an evaluation problem": summary.near_removed,
         **summary.left_out,
