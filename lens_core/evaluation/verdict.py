@@ -15,7 +15,7 @@ LARGE = 0.05
 """The smallest difference on a level that is named beside the verdict on all problems."""
 POLICIES = (
     "This is a statement about these policies on problems like these. One training seed says nothing about the "
-    "methods: `lens study` compares methods over several."
+    "methods: lens study compares methods over several."
 )
 
 
@@ -90,12 +90,12 @@ def worded(findings: Sequence[Finding]) -> list[str]:
 
 
 def _claimed(claim: Claim, found: Sequence[Finding]) -> str:
-    names, one = listed([each.other for each in found]), found[0].one
-    verb = "are" if len(found) > 1 else "is"
+    names, one, several = listed([each.other for each in found]), found[0].one, len(found) > 1
+    verb = "are" if several else "is"
     return {
         Claim.BETTER: f"{names} {verb} better than {one}",
         Claim.WORSE: f"{names} {verb} worse than {one}",
-        Claim.OPEN: f"No significant difference between {names} and {one}",
+        Claim.OPEN: f"No significant difference {f'from {one}' if several else f'between {names} and {one}'}",
         Claim.FEW: f"Too few {found[0].unit} to tell {names} from {one}",
     }[claim]
 

@@ -25,4 +25,4 @@ def markdown(template: str, **values: Any) -> str:
 def _escaped(value: Any) -> Any:
     if isinstance(value, Markup):
         return value
-    return _MARKUP.sub(r"\\\1", str(escape(" ".join(str(value).split()))))
+    return str(escape(_MARKUP.sub(r"\\\1", " ".join(str(value).split()))))
