@@ -88,6 +88,7 @@ def options(
     """Options of every command, wherever they stand; `--debug` is read by `main`."""
     output.manner.set(output.Manner(quiet, as_json))
     imports_allowed.set(allow_import)
+    output.if_interrupted.set("")
 
 
 @app.command()

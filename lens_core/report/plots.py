@@ -181,7 +181,7 @@ def over_steps(
     figure, axes, below = _panels("Training step", ylabel, f"minus {first}" if others else None)
     for (label, key), (steps, values) in curves.items():
         suffix = f" {key.rsplit('/', 1)[-1]}" if len(keys) > 1 else ""
-        style = {"color": colour[label], "linestyle": keys[key]}
+        style: dict[str, Any] = {"color": colour[label], "linestyle": keys[key]}
         axes.plot(steps, values, alpha=0.25, linewidth=0.8, **style)
         axes.plot(steps, _smooth(values), linewidth=2, label=label + suffix, **style)
     if below is not None:
@@ -211,7 +211,7 @@ def _curves(histories: Mapping[str, History], keys: Mapping[str, str], factor: f
 def _follows(name: tuple[str, str], curves: Mapping[tuple[str, str], Curve]) -> bool:
     """Whether there is a curve of the first method's that this one can be drawn against."""
     first = next(iter(curves))[0], name[1]
-    return name != first and first in curves and np.isin(curves[name][0], curves[first][0]).any()
+    return name != first and first in curves and bool(np.isin(curves[name][0], curves[first][0]).any())
 
 
 def _minus(curve: Curve, other: Curve) -> Curve:
