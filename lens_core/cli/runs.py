@@ -133,11 +133,11 @@ def ui(
     from lens_core.tracking import EXPERIMENT, charts_page, list_runs
 
     uri = store_of(tracking_uri, home)
-    list_runs(uri, 1)  # makes the store, and closes runs that were killed
     if uri.startswith(("http://", "https://")):
         page = charts_page(uri, uri)
         conclude({"address": page}, page)
         return
+    list_runs(uri, 1)  # makes the store, and closes runs that were killed
     shown = "127.0.0.1" if host == "0.0.0.0" else host
     page = charts_page(f"http://{shown}:{port}", uri)
     say(f"MLflow:  {page}\n         experiment {EXPERIMENT}, {uri}; Ctrl-C ends it")

@@ -14,7 +14,7 @@ from lens_core.config import load_config
 from lens_core.errors import LensError
 from lens_core.stages.folder import TrainingDesign
 from lens_core.stages.registration import read_counts, register, register_best
-from lens_core.tracking import AnswerTrace, Tracking, log_policy, log_traces, stage_run, use_policy
+from lens_core.tracking import AnswerTrace, Tracking, charts_page, log_policy, log_traces, stage_run, use_policy
 from tests.helpers.results import evaluation_in, policy_in
 
 pytestmark = pytest.mark.integration
@@ -230,3 +230,11 @@ def test_card_is_filled_from_the_policys_own_folder(uri: str, tmp_path: Path) ->
     assert "| Method | lens (lens" in known
     assert f"SHA-256 {'e' * 64}" in known
     assert "| Configuration | qwen2.5-0.5b-gsm8k, SHA-256 " in known
+
+
+def test_charts_of_the_runs_have_an_address_of_their_own(uri: str) -> None:
+    with stage_run(Tracking(uri, "charts"), "train lens") as run:
+        experiment = run.experiment_id
+    assert charts_page("http://here:5000/", uri) == (
+        f"http://here:5000/#/experiments/{experiment}/runs?compareRunsMode=CHART"
+    )
