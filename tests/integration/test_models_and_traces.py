@@ -110,9 +110,9 @@ def test_champion_is_replaced_only_by_a_policy_that_beats_it(uri: str, tmp_path:
     base = evaluation_in(tmp_path / "base", "base", (0, 1, 1, 0) * 10)
     with pytest.raises(LensError, match=r"lens-demo has no champion yet, .*give the evaluation of .* as --against"):
         attempt("alone", (1, 1, 1, 1))
-    worse = attempt("worse", (0, 0, 1, 0), base)
+    worse = attempt("worse", (0, 0, 0, 0), base)
     assert worse["version"] is None
-    assert str(worse["text"]).startswith("Not registered. worse is worse than base: Pass@1 -6.2 pp [")
+    assert str(worse["text"]).startswith("Not registered. worse is worse than base: Pass@1 -12.5 pp [")
     assert attempt("first", (1, 1, 1, 1), base)["version"] == "1"
     assert attempt("mixed", (4, 0, 1, 0))["version"] is None  # better on one, worse on two
     assert client.get_model_version_by_alias("lens-demo", "champion").tags["method"] == "first"
