@@ -33,7 +33,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lens_core.lookup import described, find_function
+from lens_core.lookup import described, did_you_mean, find_function
 from lens_core.objective import LensConfig, advantages, checked, group_mean, normalised
 
 Estimator = Callable[..., Tensor]
@@ -274,7 +274,7 @@ def find_estimator(name: str) -> Estimator:
     if not (module and attribute):
         raise ValueError(
             f"{name!r} is no objective; choose from {', '.join(ESTIMATORS)}, or give a function of your own as "
-            "package.module:function"
+            f"package.module:function{did_you_mean(name, ESTIMATORS)}"
         )
     return find_function(name, "objective")
 
@@ -322,7 +322,8 @@ def _refuse_unknown(estimator: Estimator, parameters: Mapping[str, Any]) -> None
     takes_any = any(each.kind is each.VAR_KEYWORD for each in inspect.signature(estimator).parameters.values())
     unknown = sorted(parameters.keys() - names)
     if unknown and not takes_any:
-        raise ValueError(f"unknown parameters {unknown}; choose from {', '.join(names) if names else 'none'}")
+        near = did_you_mean(unknown[0], names)
+        raise ValueError(f"unknown parameters {unknown}; choose from {', '.join(names) if names else 'none'}{near}")
 
 
 def _refuse_no_numbers(estimator: Estimator, parameters: Mapping[str, Any]) -> None:

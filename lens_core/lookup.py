@@ -1,13 +1,24 @@
-"""Functions that a configuration names by their import path."""
+"""Names that people write: the nearest known one, and functions by their import path."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from pkgutil import resolve_name
 from typing import Any
 
 _PATH = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*")
+
+
+def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """`; did you mean train.steps?`, where a known name is near; else nothing.
+
+    Args:
+        prefix: shown before the name.
+    """
+    near = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {prefix}{near[0]}?" if near else ""
 
 
 def is_path(name: str) -> bool:
@@ -28,7 +39,9 @@ def find_function(path: str, role: str) -> Callable[..., Any]:
     try:
         resolve_name(f"{module}:")
     except (Exception, SystemExit) as error:  # a user's module may raise anything while it is imported
-        raise ValueError(f"{role} {path!r} cannot be imported: {described(error)}") from error
+        absent = isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]
+        remedy = "; install the package, or put its folder into PYTHONPATH" if absent else ""
+        raise ValueError(f"{role} {path!r} cannot be imported: {described(error)}{remedy}") from error
     try:
         found = resolve_name(path)
     except AttributeError as error:

@@ -53,7 +53,7 @@ def build(site: Site) -> Any:
             methods: names of the config's methods to train, each in its own branch.
             needs: of the steps that sample or train.
             tracking_uri: MLflow; empty: not tracked.
-            registered_model: whose champion the best policy becomes, if it beats the one there is; empty: none.
+            registered_model: whose champion the best policy becomes, if it beats it, or the base; empty: none.
             upload_weights: whether the policy's files go into MLflow, or only a note of where they lie.
             overrides: values to change, each `key.path=value`, such as train.steps=200; the run is then another one.
         """
@@ -77,6 +77,7 @@ def build(site: Site) -> Any:
         registered = register(
             registered_model=registered_model,
             upload_weights=upload_weights,
+            base_evaluation=base_evaluation.outputs["evaluation"],
             evaluations=dsl.Collected(evaluated.outputs["evaluation"]),
             policies=dsl.Collected(trained.outputs["policy"]),
             **shared,

@@ -12,6 +12,7 @@ def register(
     tracking_uri: str,
     registered_model: str,
     upload_weights: bool,
+    base_evaluation: dsl.Input[dsl.Artifact],
     evaluations: dsl.Input[list[dsl.Artifact]],
     policies: dsl.Input[list[dsl.Model]],
     registration: dsl.Output[dsl.Artifact],
@@ -36,5 +37,6 @@ def register(
     trained = [Path(policy.path) for policy in policies]
     evaluated = [Path(evaluation.path) for evaluation in evaluations]
     weights: Weights = "upload" if upload_weights else "reference"
-    register_best(settings, trained, evaluated, output, tracking, registered_model, weights, print_marked)
+    base = Path(base_evaluation.path)
+    register_best(settings, trained, evaluated, output, tracking, registered_model, weights, print_marked, base)
     shutil.copyfile(output / MODEL_CARD_FILE, card.path)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lens_core.cli.options import Config, DataFolder, Output, Overrides, runnable_settings, settings_of
-from lens_core.cli.output import conclude, progress
+from lens_core.cli.options import ConfigOrOwn, DataFolder, Output, Overrides, Own, runnable_settings, settings_of
+from lens_core.cli.output import conclude, if_interrupted, progress, warn
 from lens_core.errors import LensError
 from lens_core.folders import DATA, claimed
 
@@ -18,7 +18,15 @@ app = typer.Typer(no_args_is_help=True, help="Problems: prepare a run's data, or
 @app.command("prepare")
 def data_prepare(
     output: Output,
-    config: Config = "demo",
+    config: Annotated[
+        str | None,
+        typer.Option(
+            "--config",
+            "--recipe",
+            "-c",
+            help="Recipe name or YAML file; default: demo, without its data if -s data.train is given.",
+        ),
+    ] = None,
     skip_bad_rows: Annotated[
         bool, typer.Option("--skip-bad-rows", help="Count bad rows and write them aside instead of stopping.")
     ] = False,
@@ -31,11 +39,24 @@ def data_prepare(
     from lens_core import stages
     from lens_core.data.summary import read_summary
 
+    said = [] if overrides is None else overrides
+    keys = {override.partition("=")[0].strip() for override in said}
+    own = None
+    if config is None and "data.train" in keys:
+        said = ["data={}", *said]  # the recipe's test problems do not belong to these
+        if "data.max_prompt_tokens" in keys:
+            own = Own("-s data.max_prompt_tokens=...")
+        else:
+            config = "demo"
     extra = ["data.skip_bad_rows=true"] if skip_bad_rows else []
-    settings = settings_of(config, [*([] if overrides is None else overrides), *extra])
+    settings = settings_of(config, [*said, *extra], own)
+    if_interrupted.set("nothing was written")
     with progress() as display:
         stages.prepare(settings, output, on_progress=display)
-    conclude({"data": output, **read_summary(output).model_dump(mode="json")}, str(output))
+    summary = read_summary(output)
+    if summary.conflicting:
+        warn(summary.conflicts_in_words)
+    conclude({"data": output, **summary.model_dump(mode="json")}, str(output))
 
 
 @app.command("card")
@@ -59,17 +80,21 @@ def data_pass_rates(
     data: DataFolder,
     output: Output,
     n: Annotated[int, typer.Option("-n", min=1, help="Completions of each problem.")] = 8,
-    config: Config = "demo",
+    config: ConfigOrOwn = None,
     overrides: Overrides = None,
 ) -> None:
     """Let a policy answer the training problems, for `data.pass_rate` to choose them by difficulty.
 
-    Example: lens data pass-rates base --data data -o rates, then data.pass_rate={path: rates, low: 0.1, high: 0.9}
+    Use them with -s 'data.pass_rate={path: rates, low: 0.1, high: 0.9}'.
+
+    Example: lens data pass-rates ladder-base --data data -o rates
     """
     from lens_core import stages
 
     extra = [f"evaluation.n={n}", "evaluation.ks=[1]"]
-    settings = runnable_settings(config, [*([] if overrides is None else overrides), *extra])
+    own = Own(str(policy), (policy,))
+    settings = runnable_settings(config, [*([] if overrides is None else overrides), *extra], own)
+    if_interrupted.set("finished problems are kept, and the same command resumes with the others")
     with progress() as display:
         stages.pass_rates(settings, data, policy, output, on_progress=display)
     rollouts = output / stages.ROLLOUTS_FILE

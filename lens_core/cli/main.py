@@ -88,6 +88,7 @@ def options(
     """Options of every command, wherever they stand; `--debug` is read by `main`."""
     output.manner.set(output.Manner(quiet, as_json))
     imports_allowed.set(allow_import)
+    output.if_interrupted.set("")
 
 
 @app.command()
@@ -138,7 +139,7 @@ def main() -> None:
         _report(error, debug)
         sys.exit(_UNEXPECTED)
     if code in _INTERRUPTED:
-        _complain("interrupted; finished steps are kept, and the same command goes on from them")
+        _complain("; ".join(filter(None, ("interrupted", output.if_interrupted.get()))))
     sys.exit(code)
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from lens_core.errors import LensError
 
 if TYPE_CHECKING:
     from lens_core.config import RunConfig
@@ -18,6 +21,12 @@ imports_allowed: ContextVar[bool] = ContextVar("imports_allowed", default=False)
 """Whether `--allow-import` was given."""
 
 Config = Annotated[str, typer.Option("--config", "--recipe", "-c", help="Recipe name or YAML file.")]
+ConfigOrOwn = Annotated[
+    str | None,
+    typer.Option(
+        "--config", "--recipe", "-c", help="Recipe name or YAML file; default: the one saved in the policy's folder."
+    ),
+]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", "-s", help="Override a value, e.g. train.steps=20. Repeatable.")
 ]
@@ -50,14 +59,69 @@ def name_of(option: str) -> Callable[[str | None], str | None]:
     return check
 
 
-def settings_of(config: str, overrides: list[str] | None) -> RunConfig:
-    """What `--config` and `--set` say together; functions that it names are not imported."""
-    from lens_core.config import load_config
+def settings_of(config: str | None, overrides: list[str] | None, own: Own | None = None) -> RunConfig:
+    """What `--config` and `--set` say together; functions that it names are not imported.
 
-    return load_config(config, [] if overrides is None else overrides)
+    Args:
+        config: None: the user gave none, and what they brought decides.
+        own: what they brought; None: nothing.
+
+    Raises:
+        LensError: naming the key or value that is refused; if something was brought that no configuration belongs to.
+    """
+    from lens_core.config import load_config, overridden
+
+    said = [] if overrides is None else overrides
+    if config is not None:
+        return load_config(config, said)
+    own = Own() if own is None else own
+    saved = own.saved()
+    if saved is not None:
+        return overridden(saved, said)
+    brought = own.brought(said)
+    if brought is not None:
+        raise LensError(
+            f"{brought} needs a configuration that fits it: add --recipe with a name from `lens recipe list` or a "
+            "YAML file (docs/own.md)"
+        )
+    return load_config(own.default, said, is_named=False)
 
 
-def runnable_settings(config: str, overrides: list[str] | None) -> RunConfig:
+_OWN_KEYS = ("base", "data", "data.train", "data.train.path", "data.max_prompt_tokens")
+"""Overrides by which somebody brings a model or data of their own."""
+
+
+@dataclass(frozen=True)
+class Own:
+    """What of their own somebody brought to a command: a shipped recipe's values are not meant for it."""
+
+    given: str | None = None
+    """As an error names it: `--data problems`; None: nothing."""
+    policies: tuple[str | Path, ...] = ()
+    """Folders that may hold the configuration of a training; the first that does counts."""
+    default: str = "demo"
+    """The recipe where nothing was brought."""
+
+    def saved(self) -> RunConfig | None:
+        """The configuration that belongs to the policy."""
+        from lens_core.config import SHIPPED_BASE, load_config
+        from lens_core.stages.folder import saved_config
+
+        for policy in self.policies:
+            if str(policy) == SHIPPED_BASE and not Path(policy).exists():
+                return load_config("demo")  # the recipe that it was made for
+            found = saved_config(Path(policy))
+            if found is not None:
+                return found
+        return None
+
+    def brought(self, overrides: Sequence[str]) -> str | None:
+        """What there is, options before overrides."""
+        keys = (override.partition("=")[0].strip() for override in overrides)
+        return self.given or next((f"-s {key}=..." for key in keys if key in _OWN_KEYS), None)
+
+
+def runnable_settings(config: str | None, overrides: list[str] | None, own: Own | None = None) -> RunConfig:
     """The same for a command that will run these functions: they are imported and tried before it does anything.
 
     Raises:
@@ -65,9 +129,9 @@ def runnable_settings(config: str, overrides: list[str] | None) -> RunConfig:
     """
     from lens_core.config import check_imports, refuse_imports
 
-    settings = settings_of(config, overrides)
+    settings = settings_of(config, overrides, own)
     if not imports_allowed.get():
-        refuse_imports(settings, config, [] if overrides is None else overrides)
+        refuse_imports(settings, settings.name if config is None else config, [] if overrides is None else overrides)
     check_imports(settings)
     return settings
 

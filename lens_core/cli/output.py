@@ -30,6 +30,15 @@ FOR_A_PERSON = Manner()
 manner: ContextVar[Manner] = ContextVar("manner", default=FOR_A_PERSON)
 
 
+if_interrupted: ContextVar[str] = ContextVar("if_interrupted", default="")
+"""What becomes of the work of the running command if it is interrupted, and how to resume it; empty: nothing to say."""
+
+
+def warn(text: str) -> None:
+    """Something that puts the result in doubt: on stderr, whatever the manner."""
+    say(f"WARNING: {text}", err=True)
+
+
 @contextmanager
 def progress() -> Iterator[Listener]:
     """The listener that was asked for: bars or lines, JSON lines, or none."""

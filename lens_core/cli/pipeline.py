@@ -11,7 +11,7 @@ import typer
 
 from lens_core.cli.options import (
     DEFAULT_HOME,
-    Config,
+    ConfigOrOwn,
     Home,
     Overrides,
     TrackingServer,
@@ -21,7 +21,7 @@ from lens_core.cli.options import (
     runnable_settings,
     store_of,
 )
-from lens_core.cli.output import conclude, progress, relative, remark, say
+from lens_core.cli.output import conclude, if_interrupted, progress, relative, remark, say
 from lens_core.errors import LeftRunningError, LensError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _client(
 
 def _launch(
     pipeline: PipelineName = "lens",
-    config: Config = "demo",
+    config: ConfigOrOwn = None,
     cluster: Cluster = None,
     rayjobs: RayJobs = False,
     tracking_uri: TrackingServer = None,
@@ -104,7 +104,7 @@ at_endpoint = made_of_options(connect=_client)
 @app.command("run")
 def run(
     pipeline: PipelineName = "lens",
-    config: Config = "demo",
+    config: ConfigOrOwn = None,
     home: Home = DEFAULT_HOME,
     tracking_uri: TrackingUri = None,
     overrides: Overrides = None,
@@ -122,6 +122,7 @@ def run_here(launch: "Launch", home: Path) -> None:
     """`lens pipeline run`, and the demo."""
     from lens_core.kfp.launch import run_local
 
+    if_interrupted.set("finished steps are kept, and the same command resumes after them")
     with progress() as display:
         finished = run_local(launch, home, display)
     uri = launch.tracking_uri
@@ -133,7 +134,7 @@ def run_here(launch: "Launch", home: Path) -> None:
 
 @app.command("compile")
 def compile_(
-    config: Config = "demo",
+    config: ConfigOrOwn = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("compiled"),
     cluster: Cluster = None,
     rayjobs: RayJobs = False,
@@ -340,11 +341,15 @@ def _span(began: datetime | None, ended: datetime | None) -> str:
 
 
 def _print_result(run: "LocalRun", tracking_uri: str) -> None:
-    from lens_core.cli.tables import print_tables
+    from lens_core.cli.tables import print_tables, print_verdict
     from lens_core.config import parse
     from lens_core.evaluation.records import PassKReport
+    from lens_core.evaluation.verdict import Verdict
 
-    print_tables([parse(PassKReport, report, str(run.folder)) for report in run.comparison()["evaluations"]])
+    found = run.comparison()
+    print_tables([parse(PassKReport, report, str(run.folder)) for report in found["evaluations"]])
+    if "verdict" in found:
+        print_verdict(parse(Verdict, found["verdict"], str(run.folder)))
     mlflow = relative(Path(sys.executable).with_name("mlflow"))
     store = f"sqlite:///{relative(Path(tracking_uri.removeprefix('sqlite:///')))}"
     say(f"\nReport:  {relative(run.report)}")

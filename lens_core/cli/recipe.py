@@ -12,7 +12,7 @@ from lens_core.cli.options import Overrides, settings_of
 from lens_core.cli.output import conclude
 
 if TYPE_CHECKING:
-    from lens_core.config import About, RunConfig
+    from lens_core.config import RecipeRow, RunConfig
     from lens_core.config.reference import Setting
 
 app = typer.Typer(no_args_is_help=True, help="Recipes: whole runs that ship with the package.")
@@ -20,14 +20,16 @@ app = typer.Typer(no_args_is_help=True, help="Recipes: whole runs that ship with
 
 @app.command("list")
 def recipe_list() -> None:
-    """List the recipes that ship with the package: hardware, hours for each method, source of the values.
+    """List the recipes that ship with the package: model, data, hardware, hours per method, source of the values.
 
     Example: lens recipe list
     """
-    from lens_core.config import recipe_abouts
+    from lens_core.config import recipe_rows
 
-    found = recipe_abouts()
-    rows = [{"name": name, **about.model_dump()} for name, about in found.items()]
+    found = recipe_rows()
+    rows = [
+        {"name": name, "model": row.model, "data": row.data, **row.about.model_dump()} for name, row in found.items()
+    ]
     conclude(rows, lambda: _print_recipes(found))
 
 
@@ -88,15 +90,15 @@ def as_yaml(settings: RunConfig) -> str:
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
 
 
-def _print_recipes(recipes: Mapping[str, About]) -> None:
+def _print_recipes(recipes: Mapping[str, RecipeRow]) -> None:
     """Each line begins with a name, except where a terminal is too narrow for the line."""
     from rich.table import Table
 
     from lens_core.cli.console import PlainConsole
 
-    table = Table("recipe", "hardware", "hours", "source", box=None, pad_edge=False)
-    for name, about in recipes.items():
-        table.add_row(name, about.hardware, about.hours, about.source)
+    table = Table("recipe", "model", "data", "hardware", "hours", "source", box=None, pad_edge=False)
+    for name, row in recipes.items():
+        table.add_row(name, row.model, row.data, row.about.hardware, row.about.hours, row.about.source)
     PlainConsole(1000).print(table)
 
 

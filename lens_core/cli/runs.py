@@ -10,7 +10,17 @@ from typing import Annotated
 
 import typer
 
-from lens_core.cli.options import DEFAULT_HOME, Config, Home, Overrides, TrackingUri, name_of, settings_of, store_of
+from lens_core.cli.options import (
+    DEFAULT_HOME,
+    ConfigOrOwn,
+    Home,
+    Overrides,
+    Own,
+    TrackingUri,
+    name_of,
+    settings_of,
+    store_of,
+)
 from lens_core.cli.output import conclude, remark, say
 from lens_core.errors import LensError
 from lens_core.folders import REGISTRATION, claimed
@@ -40,24 +50,31 @@ def register(
         WeightsChoice, typer.Option(help="Note where the files lie, or copy them into MLflow's artifact store.")
     ] = WeightsChoice.reference,
     k: Annotated[int | None, typer.Option("-k", min=1, help="Pass@k to compare; default: the smallest.")] = None,
-    licence: Annotated[str | None, typer.Option(help="SPDX identifier for the model card, e.g. apache-2.0.")] = None,
-    against: Annotated[
-        Path | None, typer.Option(help="Evaluation of the champion; default: the one that it was registered with.")
+    licence: Annotated[
+        str | None, typer.Option("--licence", "--license", help="SPDX identifier for the model card, e.g. apache-2.0.")
     ] = None,
-    config: Config = "demo",
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            help="Evaluation of the policy to beat; default: the champion's. The first of its name needs its base's."
+        ),
+    ] = None,
+    config: ConfigOrOwn = None,
     home: Home = DEFAULT_HOME,
     tracking_uri: TrackingUri = None,
     overrides: Overrides = None,
 ) -> None:
     """Register a policy as `champion`, if its Pass@k beats the present champion's; exit code 1 if it does not.
 
-    Example: lens register policies/lens --evaluation evaluations/lens --weights upload
+    The first of its name has to beat the base that it was trained from.
+
+    Example: lens register policies/lens --evaluation evaluations/lens/data --against evaluations/base/data
     """
     from lens_core.stages.registration import policy_bytes
     from lens_core.stages.registration import register as register_policy
     from lens_core.tracking import MODEL_CARD_FILE, Tracking, whole_run
 
-    settings = settings_of(config, overrides)
+    settings = settings_of(config, overrides, Own(str(policy), (policy,)))
     tracking = Tracking(store_of(tracking_uri, home), settings.name)
     folder = evaluation / "registration" if output is None else output
     if weights is WeightsChoice.upload:
@@ -109,18 +126,21 @@ def ui(
     home: Home = DEFAULT_HOME,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Open MLflow on the store of --home, until Ctrl-C; of a server, print the address.
+    """Serve MLflow on the store of --home until Ctrl-C, and print the address of the runs' charts.
 
     Example: lens ui --port 5001
     """
-    from lens_core.tracking import EXPERIMENT, list_runs
+    from lens_core.tracking import EXPERIMENT, charts_page, list_runs
 
     uri = store_of(tracking_uri, home)
     if uri.startswith(("http://", "https://")):
-        conclude({"address": uri}, uri)
+        page = charts_page(uri, uri)
+        conclude({"address": page}, page)
         return
     list_runs(uri, 1)  # makes the store, and closes runs that were killed
-    say(f"MLflow:  http://{host}:{port} (experiment {EXPERIMENT}, {uri}); Ctrl-C ends it")
+    shown = "127.0.0.1" if host == "0.0.0.0" else host
+    page = charts_page(f"http://{shown}:{port}", uri)
+    say(f"MLflow:  {page}\n         experiment {EXPERIMENT}, {uri}; Ctrl-C ends it")
     sys.stdout.flush()
     command = python("-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", host, "--port", str(port))
     command += ["--workers", "1"]  # for one person; each takes seconds to start, and a few hundred MB

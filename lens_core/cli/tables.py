@@ -11,12 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from lens_core.cli.console import PlainConsole
+from lens_core.cli.output import say
 from lens_core.cli.visible import visible
 from lens_core.evaluation.by_problem import PairedComparison
 from lens_core.evaluation.metrics import METRICS, METRICS_BY_K, in_words
 from lens_core.evaluation.passk import FEW, FEW_NOTE, Estimate
 from lens_core.evaluation.records import PassKReport, Slice
-from lens_core.report.study import signed
+from lens_core.evaluation.verdict import Verdict, signed
 from lens_core.tracking import differing
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def print_tables(reports: Sequence[PassKReport]) -> None:
     """Pass@k of each model, then its Pass@1 by level, in percent with 95 % intervals."""
     ks, levels = reports[0].ks, sorted({level for report in reports for level in report.levels})
     console = PlainConsole()
-    table = Table(title=f"Pass@k, % [95 % interval], {reports[0].problems} problems x {reports[0].n} answers")
+    table = Table(title=f"Pass@k, % [95 % interval], {reports[0].problems} problems x {reports[0].n} completions")
     by_level = Table(title=f"Pass@{ks[0]} by level, %")
     table.add_column("")
     by_level.add_column("")
@@ -47,10 +48,16 @@ def print_tables(reports: Sequence[PassKReport]) -> None:
         console.print(by_level)
 
 
+def print_verdict(verdict: Verdict) -> None:
+    """A blank line, and the verdict's sentences, a line each."""
+    for line in ("", *filter(None, (*verdict.lines, verdict.scope))):
+        say(line)
+
+
 def print_evaluation(report: PassKReport) -> None:
     """All that an evaluation found: every metric and the reliability table; by level, subject and source as well."""
     console = PlainConsole()
-    table = Table(title=f"{report.model}, % [95 % interval], {report.problems} problems x {report.n} answers")
+    table = Table(title=f"{report.model}, % [95 % interval], {report.problems} problems x {report.n} completions")
     for title in ("", *(f"k = {k}" for k in report.ks)):
         table.add_column(title, justify="right" if title else "left")
     for metric in METRICS_BY_K:
@@ -102,7 +109,7 @@ def _reliability_table(report: PassKReport) -> Table:
 def print_comparison(found: PairedComparison) -> None:
     """Paired differences for every k, and wins and losses."""
     one, other = found.one.model, found.other.model
-    table = Table(title=f"{other} less {one}, % [95 % interval]")
+    table = Table(title=f"{other} minus {one}, pp [95 % interval]")
     for title in ("", one, other, "difference", "p", "problems"):
         table.add_column(title, justify="right" if title else "left")
     for name, each in found.rows().items():
@@ -123,7 +130,7 @@ def print_comparison(found: PairedComparison) -> None:
     console.print(f"{other} {wins} (sign test: p = {found.sign_p:.2g})")
     duels = [duel for duel in found.duels if duel.difference]
     shown = duels if len(duels) <= 2 * _DUELS else duels[:_DUELS] + duels[-_DUELS:]
-    table = Table(title=f"Largest losses and wins of {other}, right answers")
+    table = Table(title=f"Largest losses and wins of {other}, correct completions")
     for title in ("problem", "level", one, other, "difference"):
         table.add_column(title, justify="left" if title == "problem" else "right", overflow="fold")
     for duel in shown:
@@ -144,7 +151,7 @@ def print_study(found: Mapping[str, Any]) -> None:
     """Pass@k of each method over seeds, with the paired differences to the reference."""
     k, by_method = next(iter(found["pass_at_k"].items()))
     table = Table(title=f"Pass@{k}, %, mean over {len(found['seeds'])} seeds [95 % interval]")
-    for title in ("", f"Pass@{k}", f"less {found['reference']}", "p", "p corrected"):
+    for title in ("", f"Pass@{k}", f"minus {found['reference']}, pp", "p", "p corrected"):
         table.add_column(title, justify="right" if title else "left")
     for method, of in by_method.items():
         mean, each = of["mean"], of.get("difference")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,17 +12,18 @@ import typer
 
 from lens_core.cli.options import (
     DEFAULT_HOME,
-    Config,
+    ConfigOrOwn,
     Home,
     Output,
     Overrides,
+    Own,
     PreparedData,
     TrackingUri,
     runnable_settings,
     settings_of,
     store_of,
 )
-from lens_core.cli.output import conclude, progress, say
+from lens_core.cli.output import conclude, if_interrupted, progress, say, warn
 from lens_core.cli.recipe import as_yaml
 from lens_core.errors import LensError
 from lens_core.folders import BASE_POLICY, TRAINING, claimed
@@ -41,7 +43,7 @@ def base_train(
 ) -> None:
     """Make the demo's base policy again: about five minutes on two cores.
 
-    Example: lens base train -o base && lens pipeline run -s base=base
+    Example: lens base train -o base && lens pipeline run --recipe demo -s base=base
     """
     from lens_core.progress import Progress
     from lens_core.training.ladder_base import BaseConfig, train_base
@@ -76,18 +78,22 @@ def train(
         Path | None, typer.Option("--output", "-o", help="Folder to write; default: runs/NAME/METHOD.")
     ] = None,
     method: Annotated[str, typer.Option("--method", "-m", help="One of the configuration's methods.")] = "lens",
-    config: Config = "demo",
+    config: ConfigOrOwn = None,
     base: Annotated[
-        Path | None, typer.Option(help="Policy to start from; default: the configuration's `base`.")
+        Path | None,
+        typer.Option(help="Folder or name of the policy to start from; default: the configuration's `base`."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last checkpoint in --output, in the same MLflow run.")
+        bool, typer.Option("--resume", help="Resume from the last checkpoint in --output, in the same MLflow run.")
     ] = False,
     workers: Annotated[
         str, typer.Option(help="Processes of a Ray cluster: N, or MIN:MAX for as many as fit; 0: this process.")
     ] = "0",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print configuration, batch arithmetic and memory; touch nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Check the input; print configuration, data, batch arithmetic and memory; write nothing."
+        ),
     ] = False,
     home: Home = DEFAULT_HOME,
     tracking_uri: TrackingUri = None,
@@ -98,15 +104,30 @@ def train(
     Example: lens train --recipe ladder-cpu --method lens -o policies/lens --set train.steps=50
     """
     from lens_core import stages
+    from lens_core.config import overridden
     from lens_core.data.summary import SUMMARY_FILE
     from lens_core.tracking import Tracking, whole_run
 
+    brought = {"--data": data, "--base": base}
+    own = Own(
+        next((f"{option} {path}" for option, path in brought.items() if path is not None), None),
+        tuple(path for path in (output if resume else None, base) if path is not None),
+    )
+    settings = (settings_of if dry_run else runnable_settings)(config, overrides, own)
+    if base is not None:
+        settings = overridden(settings, [f"base={json.dumps(stages.base_name(base))}"])
+    settings.required_method(method)
+    count = _workers(workers)
+    for ranks in () if count is None else range(count.least, count.most + 1):
+        settings.train_for(method).micro_batch_of(ranks)
+    folder = Path("runs") / settings.name / method if output is None else output
     if dry_run:
         from lens_core.cli.tables import print_plan
         from lens_core.stages.plan import plan_training
 
-        settings = settings_of(config, overrides)
-        plan = plan_training(settings, method, base)
+        if not resume:
+            stages.require_new(folder)
+        plan = plan_training(settings, method, base, data, count)
 
         def show() -> None:
             say(as_yaml(settings).rstrip())
@@ -114,10 +135,6 @@ def train(
 
         conclude({"config": settings, "plan": plan}, show)
         return
-    settings = runnable_settings(config, overrides)
-    settings.required_method(method)
-    count = _workers(workers)
-    folder = Path("runs") / settings.name / method if output is None else output
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (data is None or base is None):
         raise LensError("several processes cannot prepare one folder: run `lens data prepare`, pass --data and --base")
     if not stages.is_main_process():
@@ -126,6 +143,9 @@ def train(
         stages.train(settings, method, data, base, folder, resume=resume)
         return
     tracking = Tracking(store_of(tracking_uri, home), settings.name)
+    if_interrupted.set(
+        "add --resume to the same command: it resumes from the last checkpoint, or starts again without one"
+    )
     with ExitStack() as stack:
         stack.enter_context(claimed(folder, TRAINING))
         if not resume:
@@ -139,6 +159,9 @@ def train(
         start = stages.base(settings, folder / "base") if base is None else base
         stages.train(settings, method, data, start, folder, tracking, display, resume, count)
     summary = stages.read_training(folder)
+    cut_off = stages.cut_off_in_training(folder)
+    if cut_off is not None:
+        warn(cut_off)
     conclude({"policy": folder, **summary}, str(folder))
 
 

@@ -1,17 +1,17 @@
 """The typed configuration of a run, a file a subject; everything that others need is named here."""
 
+from lens_core.config.complaints import describe
 from lens_core.config.data import DataConfig, DecontaminationConfig, PassRateConfig, SourceConfig
 from lens_core.config.evaluation import EvaluationConfig
 from lens_core.config.experiments import DISTRIBUTIONS, StudyConfig, SweepConfig
 from lens_core.config.imports import check_imports, import_paths, refuse_imports
-from lens_core.config.load import load_config, recipe_abouts, recipe_names
+from lens_core.config.load import RecipeRow, load_config, recipe_names, recipe_rows
 from lens_core.config.method import Method
 from lens_core.config.names import checked_address, checked_name
 from lens_core.config.overrides import changed_by, overridden, values_by_hand
 from lens_core.config.run import SHIPPED_BASE, About, ModelShape, RunConfig
 from lens_core.config.sections import (
     Section,
-    describe,
     differing,
     flattened,
     json_parameter,
@@ -44,6 +44,7 @@ __all__ = [
     "ModelShape",
     "PassRateConfig",
     "PromptConfig",
+    "RecipeRow",
     "RolloutConfig",
     "RunConfig",
     "Section",
@@ -67,8 +68,8 @@ __all__ = [
     "parse",
     "read_text",
     "read_yaml",
-    "recipe_abouts",
     "recipe_names",
+    "recipe_rows",
     "refuse_imports",
     "set_value",
     "values_by_hand",

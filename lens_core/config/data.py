@@ -49,7 +49,16 @@ class SourceConfig(Section):
     """Name of the source in counts and tables; None: the kind, or for `huggingface` the name of the file or data
     set."""
     licence: str | None = None
-    """Licence shown in the data card; None: that of the published set, if the kind names one."""
+    """Licence shown in the data card, also as `license`; None: that of the published set, if the kind names one."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _license_is_licence(cls, tree: Any) -> Any:
+        if not isinstance(tree, dict) or "license" not in tree:
+            return tree
+        if "licence" in tree:
+            raise ValueError("licence and license are the same key: leave out one of them")
+        return {("licence" if key == "license" else key): value for key, value in tree.items()}
 
     @field_validator("subset", mode="before")
     @classmethod

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from lens_core.config.run import About, RunConfig
+from lens_core.config.run import SHIPPED_BASE, About, RunConfig
 from lens_core.config.sections import override_value, parse
 from lens_core.config.text import read_text, read_yaml
 from lens_core.errors import LensError
 from lens_core.files import require_regular
+from lens_core.lookup import did_you_mean
 
 
 def recipe_names() -> list[str]:
@@ -23,19 +23,37 @@ def recipe_names() -> list[str]:
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
-def recipe_abouts() -> dict[str, About]:
-    """Recipe -> what it says about itself; nothing else of it is read, so that a list of them costs little."""
-    folder = resources.files("lens_core.recipes")
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, if PyYAML was built with libyaml
-    trees = {name: yaml.load((folder / f"{name}.yaml").read_text(encoding="utf-8"), loader) for name in recipe_names()}
-    return {name: parse(About, tree["about"], name) for name, tree in trees.items()}
+@dataclass(frozen=True)
+class RecipeRow:
+    """A shipped recipe, for a list."""
+
+    model: str
+    """`base`."""
+    data: str
+    """Kinds of the training sources."""
+    about: About
 
 
-def load_config(source: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+def recipe_rows() -> dict[str, RecipeRow]:
+    """Recipe -> what a list says of it; nothing is validated but that, so that a list of them costs little."""
+    return {name: _row(name) for name in recipe_names()}
+
+
+def _row(name: str) -> RecipeRow:
+    tree = _read_tree(name, ())
+    train = tree["data"]["train"]
+    kinds = dict.fromkeys(source["kind"] for source in (train if isinstance(train, list) else [train]))
+    return RecipeRow(str(tree.get("base", SHIPPED_BASE)), ", ".join(kinds), parse(About, tree["about"], name))
+
+
+def load_config(source: str | Path, overrides: Sequence[str] = (), is_named: bool = True) -> RunConfig:
     """Read a recipe by name, or a YAML file by path, apply `key.path=value` overrides, and validate the whole.
 
     `extends: NAME` in a file takes what it does not say from another recipe or file; `methods` and a data source that
     says its kind are replaced as a whole.
+
+    Args:
+        is_named: by the user, who will know `source` in an error.
 
     Raises:
         LensError: naming the recipe, file, key or value, with what is allowed.
@@ -43,7 +61,7 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     tree = _read_tree(source, ())
     for override in overrides:
         override_value(tree, override)
-    return parse(RunConfig, tree, str(source))
+    return parse(RunConfig, tree, str(source) if is_named else "", overrides)
 
 
 def _read_tree(source: str | Path, children: tuple[str, ...]) -> dict[str, Any]:
@@ -76,6 +94,7 @@ def _read_file(path: Path) -> str:
     except OSError as error:
         raise LensError(
             f"{path} is neither a recipe ({', '.join(recipe_names())}) nor a readable file ({error.strerror})"
+            f"{did_you_mean(str(path), recipe_names())}"
         ) from error
     return read_text(path)
 

@@ -37,4 +37,4 @@ def overridden(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
     tree = config.model_dump(mode="json")
     for override in overrides:
         override_value(tree, override)
-    return parse(RunConfig, tree, "the run's overrides")
+    return parse(RunConfig, tree, "", overrides)

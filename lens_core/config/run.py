@@ -13,13 +13,15 @@ from typing import Any, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from lens_core.config.complaints import describe
 from lens_core.config.data import DataConfig
 from lens_core.config.evaluation import EvaluationConfig
 from lens_core.config.experiments import StudyConfig, SweepConfig
 from lens_core.config.method import Method
-from lens_core.config.sections import Section, describe, parse, set_value
+from lens_core.config.sections import Section, parse, set_value
 from lens_core.config.train import TrainConfig
 from lens_core.errors import LensError
+from lens_core.lookup import did_you_mean
 
 SHIPPED_BASE = "ladder-base"
 """Name of the base policy that the package ships."""
@@ -102,7 +104,7 @@ class RunConfig(Section):
             try:
                 self.train_for(name)
             except ValidationError as error:
-                raise ValueError(f"methods.{name}.train: {describe(error)}") from error
+                raise ValueError(f"methods.{name}.train: {describe(error, TrainConfig)}") from error
         return self
 
     @model_validator(mode="after")
@@ -164,7 +166,8 @@ class RunConfig(Section):
             LensError: if there is none.
         """
         if name not in self.methods:
-            raise LensError(f"the configuration has no method {name!r}; it has {', '.join(self.methods)}")
+            near = did_you_mean(name, self.methods)
+            raise LensError(f"the configuration has no method {name!r}; it has {', '.join(self.methods)}{near}")
         return self.methods[name]
 
     def required_sweep(self) -> SweepConfig:

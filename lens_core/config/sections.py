@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
+from lens_core.config.complaints import describe, keys_of
 from lens_core.config.text import read_yaml
-from lens_core.credentials import masked, names_secret
+from lens_core.credentials import masked
 from lens_core.errors import LensError
 
 T = TypeVar("T", bound=BaseModel)
@@ -37,33 +38,27 @@ class Section(BaseModel):
         return value
 
 
-def parse(model: type[T], value: Any, name: str) -> T:
-    """Validate plain data as `model`; `name` says in the error where the data came from."""
+def parse(model: type[T], value: Any, name: str, overrides: Collection[str] = ()) -> T:
+    """Validate plain data as `model`.
+
+    Args:
+        name: where the data came from, as an error says it; empty: from nowhere that a person named.
+        overrides: `key.path=value`, which are in the data: errors of theirs are not said to come from `name`.
+    """
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise LensError(f"{name}: {describe(error)}") from error
+        said = describe(error, model, value)
+        by_hand = [override.partition("=")[0].strip() for override in overrides]
+        places = keys_of(error, value)
+        if not name or all(any(_is_about(place, key) for key in by_hand) for place in places):
+            raise LensError(said) from error
+        raise LensError(f"{name}: {said}") from error
 
 
-def describe(error: ValidationError) -> str:
-    """A validation error on one line: each key with what is wrong with its value."""
-    return "; ".join(
-        f"{'.'.join(map(str, item['loc'])) or 'configuration'}: {item['msg'].removeprefix('Value error, ')}"
-        + ("" if item["type"] in ("value_error", "missing") else _got(item["loc"], item["input"]))
-        for item in error.errors()
-    )
-
-
-def _got(keys: Iterable[int | str], value: Any) -> str:
-    """The value that was refused, unless it may be a secret, or would fill the line."""
-    if isinstance(value, Mapping) or any(names_secret(str(key)) for key in keys):
-        return ""
-    shown = repr(value)
-    return f" (got {shown if len(shown) <= _MOST_SHOWN else shown[:_MOST_SHOWN] + '...'})"
-
-
-_MOST_SHOWN = 200
-"""Characters of a value in an error."""
+def _is_about(place: str, key: str) -> bool:
+    """Whether one of two key paths lies in the other."""
+    return f"{place}.".startswith(f"{key}.") or f"{key}.".startswith(f"{place}." if place else "")
 
 
 def _holds_credential(value: str, is_prose: bool) -> bool:

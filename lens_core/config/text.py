@@ -30,7 +30,7 @@ def read_text(path: Path) -> str:
             data = file.read(_MOST_BYTES + 1)
         if len(data) > _MOST_BYTES:
             raise LensError(f"{path} is larger than {_MOST_BYTES // 2**20} MiB, which no configuration is")
-        return data.decode("utf-8")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise LensError(f"{path} is no text in UTF-8 ({error.reason} at byte {error.start})") from error
     except OSError as error:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from lens_core.config.sections import Section
 from lens_core.config.verifier import AnswerPattern, Verifier
+from lens_core.errors import LensError
 from lens_core.verify.plugin import BUILT_IN
 
 Seed = Annotated[int, Field(ge=0, lt=2**32 - 2**16)]
@@ -211,13 +212,34 @@ class TrainConfig(Section):
         if self.fsdp and self.lora is not None:
             raise ValueError("fsdp and lora exclude each other: adapters are small enough for every process")
         if self.warmup_steps > self.steps:
-            raise ValueError(f"warmup_steps {self.warmup_steps} exceeds steps {self.steps}")
+            raise ValueError(
+                f"warmup_steps {self.warmup_steps} exceeds steps {self.steps}: lower train.warmup_steps too, for "
+                f"example to {self.steps // 10}"
+            )
         if self.checkpoint_every is not None and self.checkpoint_every % self.log_every:
             raise ValueError(
                 f"checkpoint_every {self.checkpoint_every} must be a multiple of log_every {self.log_every}, "
                 "or a resumed run would log other averages"
             )
         return self
+
+    def micro_batch_of(self, ranks: int) -> int:
+        """Completions in one forward and backward pass, where so many processes share a step.
+
+        Raises:
+            LensError: if they cannot share its completions evenly.
+        """
+        rollouts = self.prompts_per_step * self.group_size
+        micro_batch = rollouts // ranks if self.micro_batch_size is None else self.micro_batch_size
+        if micro_batch == 0 or rollouts % (ranks * micro_batch):
+            cut = (
+                "" if self.micro_batch_size is None else f" in micro-batches of {micro_batch} (train.micro_batch_size)"
+            )
+            raise LensError(
+                f"{rollouts} completions a step (prompts_per_step x group_size) do not divide over {ranks} "
+                f"processes{cut}: change train.prompts_per_step or the number of processes (--workers)"
+            )
+        return micro_batch
 
     def goes_beyond(self, earlier: TrainConfig) -> bool:
         """Whether a training that has ended as `earlier` says would go on as this says."""

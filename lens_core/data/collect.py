@@ -1,6 +1,6 @@
 """Collection of a run's problems from its sources: read, filter, recognise, sample, on disk.
 
-Memory holds 16 bytes and an id for each problem, and the evaluation problems; problems themselves wait in a file.
+Memory holds 24 bytes and an id for each problem, and the evaluation problems; problems themselves wait in a file.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from lens_core.data.readers import BadRow, read_source, stop_at
 from lens_core.data.spool import Spool
 from lens_core.data.summary import Source
 from lens_core.progress import Listener, Progress
+from lens_core.verify import Outcome, grade
 
 CountTokens = Callable[[str], int]
 """Tokens of a question, as the base policy is asked."""
@@ -34,6 +35,7 @@ GONE = -1
 _READ_SHARE = 80
 """Of a hundred, what reading takes; the rest is writing."""
 _TELL_EVERY = 1000
+_CONFLICTS_SHOWN = 5
 
 
 class Collection:
@@ -47,7 +49,8 @@ class Collection:
         self.train, self.test = array("q"), array("q")
         self.sources: list[Source] = []
         self.left_out: Counter[str] = Counter()
-        self.duplicates = 0
+        self.duplicates = self.conflicting = 0
+        self.conflicts: list[str] = []
         self.overlaps: Counter[str] = Counter()
         self.first_bad: BadRow | None = None
         self._rates = None if config.pass_rate is None else read_pass_rates(config.pass_rate)
@@ -109,9 +112,10 @@ class Collection:
                 reading.left_out(reason)
             elif key in known.prompts:
                 self.duplicates += role != "against"
+                self._compare_answers(problem, known.prompts[key])
             else:
-                known.prompts.add(key)
                 starts.append(self._place(role, problem, words))
+                known.prompts[key] = starts[-1]
                 if source.limit is not None:
                     keys.append(key)
         if source.limit is None:
@@ -120,8 +124,20 @@ class Collection:
         chosen = whole
         if source.limit < len(whole):
             chosen = sorted(random.Random(source.seed).sample(whole, source.limit))
-        known.prompts.difference_update(keys[place] for place in set(whole).difference(chosen))  # others may give them
+        for place in set(whole).difference(chosen):  # others may give them
+            del known.prompts[keys[place]]
         return array("q", (starts[place] for place in chosen))
+
+    def _compare_answers(self, problem: Problem, start: int) -> None:
+        """Write down that a prompt came again with another answer."""
+        first = None if start == GONE else self.problem(start)
+        if first is None or first.answer == problem.answer:
+            return
+        if grade(f"\\boxed{{{problem.answer}}}", first.answer).outcome is Outcome.CORRECT:
+            return  # written differently
+        self.conflicting += 1
+        if len(self.conflicts) < _CONFLICTS_SHOWN:
+            self.conflicts.append(f"{first.id} ({first.answer}) and {problem.id} ({problem.answer})")
 
     def _unfit(self, role: Role, source: SourceConfig, problem: Problem, key: bytes) -> str | None:
         """Why a problem is not taken; evaluation problems are chosen by level alone."""
@@ -154,7 +170,8 @@ class _Known:
 
     def __init__(self) -> None:
         self.ids: set[str] = set()
-        self.prompts: set[bytes] = set()
+        self.prompts: dict[bytes, int] = {}
+        """Identity of a prompt -> where its problem lies; `GONE` of one that was removed."""
 
 
 class _Reading:

@@ -124,6 +124,8 @@ def _write(config: DataConfig, splits: dict[str, array[int]], collection: Collec
         train_levels=parts["train"].levels,
         test_levels=parts["test"].levels,
         duplicates_removed=collection.duplicates,
+        conflicting=collection.conflicting,
+        conflicts=tuple(collection.conflicts),
         overlap_removed=collection.overlaps.total(),
         near_removed=collection.overlaps["near"],
         left_out=dict(sorted(collection.left_out.items())),

@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lens_core.files import replacing
 
+MOST_CHARACTERS = 1_000_000
+"""Of a question or an answer: what is longer was meant for another column."""
+
 
 class Problem(BaseModel):
     """A question with a verifiable answer. One line of a problems file is one Problem as JSON."""
@@ -18,9 +21,9 @@ class Problem(BaseModel):
 
     id: str = Field(min_length=1)
     """Unique within a file."""
-    prompt: str = Field(min_length=1)
+    prompt: str = Field(min_length=1, max_length=MOST_CHARACTERS)
     """The question as a person would put it, without template or instruction."""
-    answer: str = Field(min_length=1)
+    answer: str = Field(min_length=1, max_length=MOST_CHARACTERS)
     """The gold answer: bare, in `$...$` or in `\\boxed{}`."""
     level: int | None = Field(None, ge=-(2**31), lt=2**31)
     """Difficulty, 1 (easiest) upwards; None where the source has no levels."""

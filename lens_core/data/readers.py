@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
@@ -12,11 +13,12 @@ from pydantic import ValidationError
 
 from lens_core.config import SourceConfig, describe
 from lens_core.data.ladder import ladder
-from lens_core.data.layouts import LAYOUTS, LeftOutError, RowError, answer_text, fields, level_number, required
+from lens_core.data.layouts import LAYOUTS, LeftOutError, RowError, answer_text, fields, level_number, look_up, required
 from lens_core.data.problem import Problem
 from lens_core.data.reasoning import reasoning_problems
 from lens_core.data.tables import rows_of
 from lens_core.errors import LensError
+from lens_core.lookup import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Strict:
 
 def stop_at(bad: BadRow) -> NoReturn:
     """The default for bad rows: stop, naming file, line and remedy."""
-    raise LensError(f"{bad.file}:{bad.line}: {bad.reason}; mend the row, or set bad rows aside with --skip-bad-rows")
+    raise LensError(f"{bad.file}:{bad.line}: {bad.reason}; correct the row, or set bad rows aside with --skip-bad-rows")
 
 
 Convert = Callable[[Mapping[str, Any]], dict[str, Any]]
@@ -77,6 +79,7 @@ def read_source(source: SourceConfig, reading: Reading, taken: set[str] | None =
         for number, problem in enumerate(generated, start=1):
             yield _unique(problem, number, ids)
         return
+    _require_columns(source)
     convert, origin, empty = _converter(source), _name(source), True
     for name, row in rows_of(source):
         empty = False
@@ -141,6 +144,32 @@ def _converter(source: SourceConfig) -> Convert:
         return lambda row: _mapped(columns, row)
     layout = LAYOUTS[source.kind]
     return lambda row: fields(layout, row, source.synthetic)
+
+
+_LOOKED_AT = 100
+"""Rows in which each column of `columns` has to be found once."""
+
+
+def _require_columns(source: SourceConfig) -> None:
+    """Refuse `columns` with a name that no row has: a slip there is no fault of the rows.
+
+    Raises:
+        LensError: naming the column, and those that there are.
+    """
+    if source.columns is None:
+        return
+    rows = [row.value for _, row in islice(rows_of(source), _LOOKED_AT) if isinstance(row.value, Mapping)]
+    names = dict.fromkeys(str(name) for row in rows for name in row)
+    for field, column in source.columns.items():
+        if rows and not any(_has(row, column) for row in rows):
+            raise LensError(
+                f"{source.path} has no column {column!r}, which columns.{field} names; it has {', '.join(names)}"
+                f"{did_you_mean(column, names)}"
+            )
+
+
+def _has(row: Mapping[str, Any], column: str) -> bool:
+    return column in row or look_up(row, (column,)) is not None
 
 
 def _mapped(columns: Mapping[str, str], row: Mapping[str, Any]) -> dict[str, Any]:

@@ -66,6 +66,10 @@ class DataSummary(BaseModel):
     test_levels: dict[str, int]
     duplicates_removed: int
     """Problems whose prompt had come before in the same split."""
+    conflicting: int = 0
+    """Those of `duplicates_removed` whose answer was not the first one's."""
+    conflicts: tuple[str, ...] = ()
+    """The first of them: `ID (ANSWER) and ID (ANSWER)`."""
     overlap_removed: int
     """Training problems that were also evaluation problems, word for word or nearly so."""
     near_removed: int = 0
@@ -82,6 +86,16 @@ class DataSummary(BaseModel):
     sources: tuple[Source, ...] = ()
     parts: dict[str, Part] = {}
     """By split."""
+
+    @property
+    def conflicts_in_words(self) -> str:
+        """`2 problems came again with another answer, and the first was kept: a (1) and b (2), ...`"""
+        more = ", ..." if self.conflicting > len(self.conflicts) else ""
+        plural = "problem" if self.conflicting == 1 else "problems"
+        return (
+            f"{self.conflicting:,} {plural} came again with another answer, and the first was kept: "
+            f"{'; '.join(self.conflicts)}{more}"
+        )
 
 
 class Tally:

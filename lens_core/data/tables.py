@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -59,6 +60,19 @@ def rows_of(source: SourceConfig) -> Iterator[tuple[str, TableRow]]:
         raise LensError(f"{path} cannot be read: {error.strerror or error}; give the path of a data file") from error
 
 
+def require_there(source: SourceConfig) -> None:
+    """Refuse a source whose file is not there; a data set on the hub is not asked for.
+
+    Raises:
+        LensError: naming the file.
+    """
+    if source.path is None:
+        return
+    path = Path(source.path)
+    if not path.exists() and not _is_data_set(source, path):
+        raise LensError(f"{path} cannot be read: No such file or directory; give the path of a data file")
+
+
 def _is_data_set(source: SourceConfig, path: Path) -> bool:
     """A folder, or a name on the hub: `owner/name`, without the suffix of a data file."""
     if path.is_dir():
@@ -71,7 +85,7 @@ def _is_data_set(source: SourceConfig, path: Path) -> bool:
 def _format(path: Path) -> str:
     """By what the file holds, and where that is open, by its name."""
     with path.open("rb") as file:
-        head = file.read(_FIRST_BYTES)
+        head = file.read(_FIRST_BYTES).removeprefix(codecs.BOM_UTF8)
     if head.startswith(b"PAR1"):
         return "parquet"
     if path.suffix in _SUFFIXES:
@@ -86,7 +100,7 @@ def _format(path: Path) -> str:
 def _is_whole_row(path: Path) -> bool:
     """Whether the first line that is not blank is an object by itself, and not the beginning of one."""
     with path.open("rb") as file:
-        first = next((line for line in file if line.strip()), b"")
+        first = next((line for line in _without_bom(file) if line.strip()), b"")
     try:
         return isinstance(json.loads(first), dict)
     except (ValueError, RecursionError):
@@ -96,11 +110,17 @@ def _is_whole_row(path: Path) -> bool:
 def _json_lines(path: Path) -> Iterator[TableRow]:
     size, done = max(1, path.stat().st_size), 0
     with path.open("rb") as file:
-        for number, raw in enumerate(file, start=1):
+        for number, raw in enumerate(_without_bom(file), start=1):
             done += len(raw)
             if raw.strip():
                 text = raw.decode("utf-8", errors="replace").rstrip("\r\n")
                 yield TableRow(number, _parsed(raw), min(1.0, done / size), text)
+
+
+def _without_bom(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Windows' editors begin a file in UTF-8 with a byte order mark."""
+    for number, line in enumerate(lines):
+        yield line if number else line.removeprefix(codecs.BOM_UTF8)
 
 
 def _parsed(raw: bytes) -> Any:

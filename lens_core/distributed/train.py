@@ -52,13 +52,8 @@ def train_with_ray(training: TrainingSpec, on_step: OnStep, on_ray: OnRay) -> Pa
             over every number of workers that is allowed; or if no cluster is reached.
     """
     config, workers, validation = training.config, on_ray.workers, on_ray.validation
-    completions = config.prompts_per_step * config.group_size
     for ranks in range(workers.least, workers.most + 1):
-        if completions % ranks:
-            raise LensError(
-                f"{completions} completions a step (prompts_per_step x group_size) do not divide over {ranks} workers: "
-                "change --workers, or train.prompts_per_step"
-            )
+        config.micro_batch_of(ranks)
     with ExitStack() as stack:
         stack.enter_context(ray_cluster(_cpus(config, workers, validation)))
         import ray

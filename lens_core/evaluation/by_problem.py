@@ -11,9 +11,10 @@ from scipy import stats
 
 from lens_core.errors import LensError
 from lens_core.evaluation.metrics import METRICS_BY_K, MetricByK
-from lens_core.evaluation.paired import PairedDifference, paired_difference
+from lens_core.evaluation.paired import PairedDifference, holm, paired_difference
 from lens_core.evaluation.passk import Estimate, pass_at_k
 from lens_core.evaluation.records import MAJ_AT, PASS_AT, PassKReport, ProblemResult, Record
+from lens_core.evaluation.verdict import POLICIES, Claim, Finding, Verdict, large_effects, listed, worded
 
 
 class Duel(Record):
@@ -62,6 +63,56 @@ class PairedComparison(Record):
             for k, each in self.by_k[metric.name].items()
             if (metric.name, k) != (MAJ_AT, 1)
         }
+
+    @property
+    def finding(self) -> Finding | None:
+        """What the verdict goes by: Pass@k for the smallest k; None where no problem has an estimate in both."""
+        k, first = next(iter(self.pass_at_k.items()), (0, None))
+        return (
+            None
+            if first is None
+            else _finding(f"Pass@{k}", first.difference, first.p, self.one.model, self.other.model)
+        )
+
+    @property
+    def by_level(self) -> list[Finding]:
+        """The same for each level; p is Holm-corrected for their number."""
+        corrected = holm([each.p for each in self.levels.values()])
+        return [
+            _finding(f"level {level}", each.difference, p, self.one.model, self.other.model)
+            for (level, each), p in zip(self.levels.items(), corrected, strict=True)
+        ]
+
+
+def _finding(measure: str, of: Estimate, p: float, one: str, other: str) -> Finding:
+    return Finding(
+        one=one,
+        other=other,
+        measure=measure,
+        mean=of.estimate,
+        low=of.low,
+        high=of.high,
+        p=p,
+        pairs=of.problems,
+        unit="problems",
+        few=of.few,
+    )
+
+
+def verdict(comparisons: Sequence[PairedComparison]) -> Verdict:
+    """What comparisons of policies say: first about all problems, then about levels with large effects."""
+    lines: list[str] = []
+    for one in dict.fromkeys(found.one.model for found in comparisons):
+        findings = [found.finding for found in comparisons if found.one.model == one]
+        lines += worded([each for each in findings if each is not None])
+    for found in comparisons:
+        lines += large_effects(found.by_level)
+    ungraded = [f"{found.other.model} and {found.one.model}" for found in comparisons if found.finding is None]
+    lines += [f"Too few completions could be graded to compare {each}." for each in ungraded]
+    unlike = {name: None for found in comparisons for name in found.differing}
+    if unlike:
+        lines.append(f"The completions were drawn with other settings: {listed(list(unlike))}.")
+    return Verdict(lines=tuple(lines), scope=POLICIES if comparisons else "")
 
 
 def compare_results(
@@ -150,16 +201,22 @@ Counts = Mapping[str, tuple[int, int]]
 
 @dataclass(frozen=True)
 class Gate:
-    """What the comparison says."""
+    """What the comparison in front of the registry says."""
 
     k: int
     difference: Estimate
     """Candidate minus champion."""
+    p: float
+    """Of the paired sign-flip test."""
+
+    def finding(self, champion: str, candidate: str) -> Finding:
+        """For the verdict, with the names that it is told by."""
+        return _finding(f"Pass@{self.k}", self.difference, self.p, champion, candidate)
 
     @property
     def passed(self) -> bool:
-        """The whole interval lies above 0, and rests on `FEWEST_PROBLEMS` at least."""
-        return self.difference.low > 0 and not self.difference.few
+        """The candidate is better, as `lens compare` would say of the two."""
+        return self.finding("", "").claim is Claim.BETTER
 
 
 def gate(champion: Counts, candidate: Counts, k: int) -> Gate:
@@ -176,4 +233,5 @@ def gate(champion: Counts, candidate: Counts, k: int) -> Gate:
     values = [(pass_at_k(*before, k), pass_at_k(*of, k)) for before, of in pairs if min(before[0], of[0]) >= k]
     if not values:
         raise ValueError(f"no problem has {k} graded completions of both, so that their Pass@{k} cannot be compared")
-    return Gate(k, paired_difference([before for before, _ in values], [of for _, of in values]).difference)
+    found = paired_difference([before for before, _ in values], [of for _, of in values])
+    return Gate(k, found.difference, found.p)

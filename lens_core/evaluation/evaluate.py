@@ -22,6 +22,7 @@ from lens_core.rollout.engine import (
     load_policy,
     sample_rollouts,
 )
+from lens_core.rollout.shipped import resolved
 from lens_core.rollout.tokens import TokenLengths
 from lens_core.verify import Verdict
 from lens_core.verify.plugin import grader_for
@@ -35,7 +36,7 @@ def evaluate_policy(
     The same seed gives every model the same random draws, so that models are compared on equal luck.
 
     Args:
-        model: a folder in Hugging Face format, or a name on the hub.
+        model: a folder in Hugging Face format, or the name of one on the hub or shipped.
         first: leave out the problems before this one; the others get what they would have got.
     """
     with closing(_engine(model, engine_name(config))) as engine:
@@ -93,7 +94,7 @@ def _engine(model: str | Path, name: Literal["transformers", "vllm"]) -> Engine:
         return TransformersEngine(*load_policy(model))
     from lens_core.rollout.vllm_engine import VllmEngine
 
-    return VllmEngine(model)
+    return VllmEngine(resolved(model))
 
 
 def _completion(rollout: Rollout, verdict: Verdict, vote: int | None, token_lengths: TokenLengths | None) -> Completion:

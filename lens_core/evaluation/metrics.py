@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from lens_core.evaluation.calibration import Calibration, calibration
-from lens_core.evaluation.records import MAJ_AT, PASS_AT, Completion, ProblemResult, Slice
+from lens_core.evaluation.records import MAJ_AT, PASS_AT, Completion, PassKReport, ProblemResult, Slice
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,21 @@ class Metric:
 def in_words(results: Slice) -> str:
     """All metrics that are not by k, on one line."""
     return " · ".join(f"{each.title} {each.text(results.values.get(each.name))}" for each in METRICS)
+
+
+MOST_CUT_OFF = 0.1
+"""The fraction of completions from which on a limit on their length is warned of."""
+
+
+def cut_off_warning(results: PassKReport) -> str | None:
+    """A line about an evaluation whose token limit cut off many completions, with the value to change."""
+    share = results.values.get("truncated") or 0.0
+    if share <= MOST_CUT_OFF:
+        return None
+    return (
+        f"{100 * share:.0f} % of the completions of {results.model} were cut off: Pass@k counts most of them as "
+        "incorrect. Raise evaluation.max_new_tokens."
+    )
 
 
 def calibration_of(results: Sequence[ProblemResult]) -> Calibration | None:

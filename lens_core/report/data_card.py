@@ -11,7 +11,7 @@ from lens_core.data.prepare import REMOVED_FILE, TEST_FILE, TRAIN_FILE, VALIDATI
 from lens_core.data.summary import LENGTH_STEP, LONGEST, DataSummary, Part, read_summary
 from lens_core.files import read_lines, write_text
 from lens_core.report import plots
-from lens_core.report.run import draw, environment
+from lens_core.report.run import draw, render
 
 DATA_CARD_FILE = "data_card.html"
 _EXAMPLES, _REMOVED_SHOWN, _BARS = 3, 50, 15
@@ -26,24 +26,21 @@ def render_card(folder: Path, title: str) -> Path:
     """
     summary = read_summary(folder)
     examples = {split: first_problems(folder / _FILES[split], _EXAMPLES) for split in summary.parts}
-    page = (
-        environment()
-        .get_template("data_card.html.j2")
-        .render(
-            title=title,
-            answer=_answer(summary),
-            summary=summary,
-            tables=_tables(summary.parts),
-            plots=[plot for each in _plots(summary.parts) if (plot := draw(folder / "plots", *each)) is not None],
-            digests={
-                "train": summary.train_digest,
-                "test": summary.test_digest,
-                "validation": summary.validation_digest,
-            },
-            removals=_removals(summary),
-            removed=_removed(folder / REMOVED_FILE),
-            examples=examples,
-        )
+    page = render(
+        "data_card.html.j2",
+        title=title,
+        answer=_answer(summary),
+        summary=summary,
+        tables=_tables(summary.parts),
+        plots=[plot for each in _plots(summary.parts) if (plot := draw(folder / "plots", *each)) is not None],
+        digests={
+            "train": summary.train_digest,
+            "test": summary.test_digest,
+            "validation": summary.validation_digest,
+        },
+        removals=_removals(summary),
+        removed=_removed(folder / REMOVED_FILE),
+        examples=examples,
     )
     path = folder / DATA_CARD_FILE
     write_text(path, page)
@@ -59,7 +56,8 @@ def _answer(summary: DataSummary) -> str:
         if source.asked is not None and source.taken < source.asked
     ]
     short = f" {'; '.join(shortfalls)}." if shortfalls else ""
-    return f"{summary.train:,} problems to train on, {summary.test:,} to evaluate on{held}.{short}"
+    conflicts = f" {summary.conflicts_in_words}." if summary.conflicting else ""
+    return f"{summary.train:,} problems to train on, {summary.test:,} to evaluate on{held}.{short}{conflicts}"
 
 
 def _tables(parts: Mapping[str, Part]) -> dict[str, dict[str, dict[str, int]]]:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from lens_core.evaluation.metrics import METRICS, METRICS_BY_K
 from lens_core.evaluation.passk import FEW_NOTE
 from lens_core.evaluation.records import PassKReport
+from lens_core.report.markdown import markdown
 
 
 def model_card(
@@ -28,32 +26,20 @@ def model_card(
         licence: an SPDX identifier; None: not known.
         facts: `base`, `config`, `method`, `data` and `gain` over the champion before, in words.
     """
-    template = Environment(
-        loader=PackageLoader("lens_core.report", "."), undefined=StrictUndefined, trim_blocks=True, finalize=_escaped
-    )
-    template.filters["python"] = _python_literal
-    return template.get_template("model_card.md.j2").render(
+    return markdown(
+        "model_card.md.j2",
         metadata=Markup(_metadata(registered, report, licence).to_yaml()),
         registered=registered,
         report=report,
         metrics=METRICS,
         others_by_k=METRICS_BY_K[1:],
         few_note=FEW_NOTE,
-        policy=policy.absolute(),
+        folder=_python_literal(policy.absolute()),
+        champion=_python_literal(f"models:/{registered}@champion"),
         weights=weights,
         licence=licence,
         **facts,
     )
-
-
-_MARKUP = re.compile(r"([\\`*_\[\]|#~$])")
-
-
-def _escaped(value: Any) -> Any:
-    """`value` as Markdown that shows it: no HTML, no emphasis, no link, no further cell or line."""
-    if isinstance(value, Markup):
-        return value
-    return _MARKUP.sub(r"\\\1", str(escape(" ".join(str(value).split()))))
 
 
 def _python_literal(value: object) -> Markup:

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from lens_core.evaluation.by_problem import PairedComparison
 from lens_core.evaluation.passk import Estimate
 from lens_core.evaluation.records import PassKReport
 
@@ -35,7 +36,7 @@ def colours(labels: Sequence[str]) -> dict[str, str]:
 
 def pass_at_k(reports: Sequence[PassKReport], colour: Colours) -> Figure:
     """Pass@k curves with interval bands; k on a log axis."""
-    figure, axes = _figure("k (answers allowed)", "Pass@k, %")
+    figure, axes = _figure("k (completions allowed)", "Pass@k, %")
     for report in reports:
         ks = sorted(report.overall)
         estimates = [report.overall[k] for k in ks]
@@ -53,6 +54,84 @@ def pass_at_k(reports: Sequence[PassKReport], colour: Colours) -> Figure:
     axes.minorticks_off()
     _legend(axes)
     return figure
+
+
+def pass_at_k_gain(comparisons: Sequence[PairedComparison], colour: Colours) -> Figure | None:
+    """Pass@k minus that of the policy that all are compared with, by k, with paired intervals: curves of policies from
+    one base lie too close to tell them apart.
+    """
+    if not any(found.pass_at_k for found in comparisons):
+        return None
+    one = comparisons[0].one
+    figure, axes = _figure("k (completions allowed)", f"Pass@k minus {one.model}, pp")
+    spread = 0.06 * (np.arange(len(comparisons)) - (len(comparisons) - 1) / 2)
+    for offset, found in zip(spread, comparisons, strict=True):
+        name = found.other.model
+        _errorbars(
+            axes,
+            [k * 2**offset for k in found.pass_at_k],
+            [each.difference for each in found.pass_at_k.values()],
+            color=colour[name],
+            label=name,
+            linestyle="-",
+        )
+    axes.axhline(0, color=colour[one.model], linewidth=1)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(list(one.ks), [str(k) for k in one.ks])
+    axes.minorticks_off()
+    _legend(axes)
+    return figure
+
+
+def forest(comparisons: Sequence[PairedComparison], colour: Colours) -> Figure | None:
+    """Every paired difference with its interval: a row for each k and each level, a mark for each comparison."""
+    rows = dict.fromkeys(name for found in comparisons for name in _forest_rows(found))
+    if not rows:
+        return None
+    figure, axes = _figure("Difference, percentage points", "")
+    figure.set_size_inches(5.2, max(1.8, 0.9 + len(rows) * (0.14 + 0.14 * len(comparisons))))
+    references = list(dict.fromkeys(found.one.model for found in comparisons))
+    for index, found in enumerate(comparisons):
+        at = {row: place for place, row in enumerate(rows)}
+        of = _forest_rows(found)
+        _errorbars(
+            axes,
+            [at[row] + 0.7 * ((index + 0.5) / len(comparisons) - 0.5) for row in of],
+            list(of.values()),
+            sideways=True,
+            color=colour[found.other.model],
+            label=f"{found.other.model} − {found.one.model}",
+            marker="os^v"[references.index(found.one.model) % 4],
+        )
+    axes.axvline(0, color="#333333", linewidth=1)
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.grid(axis="y", visible=False)
+    axes.grid(axis="x", color="#dddddd", linewidth=0.8)
+    _legend(axes, below=True)
+    return figure
+
+
+def _forest_rows(found: PairedComparison) -> dict[str, Estimate]:
+    overall = {f"Pass@{k}": each.difference for k, each in found.pass_at_k.items()}
+    k = next(iter(found.pass_at_k), 1)
+    return overall | {f"level {level}, Pass@{k}": each.difference for level, each in found.levels.items()}
+
+
+def _errorbars(
+    axes: Axes, places: Sequence[float], estimates: Sequence[Estimate], sideways: bool = False, **style: Any
+) -> None:
+    """Points with their intervals, in percentage points, along x; `sideways`: along y."""
+    means = [100 * each.estimate for each in estimates]
+    spans = [
+        [max(0.0, 100 * (each.estimate - each.low)) for each in estimates],
+        [max(0.0, 100 * (each.high - each.estimate)) for each in estimates],
+    ]
+    style = {"marker": "o", "markersize": 5, "linestyle": "none", "capsize": 3, **style}
+    if sideways:
+        axes.errorbar(means, places, xerr=spans, **style)
+    else:
+        axes.errorbar(places, means, yerr=spans, **style)
 
 
 def by_level(reports: Sequence[PassKReport], colour: Colours) -> Figure | None:
@@ -89,33 +168,85 @@ def over_steps(
 ) -> Figure | None:
     """Training curves: thin as logged, bold as a centred moving average. Steps without a finite number are left out.
 
+    Below the curves of several methods, which may lie on one another, each minus the first one's, smoothed.
+
     Args:
         keys: metric -> line style; a second style tells a method's second metric from its first.
     """
-    figure, axes = _figure("Training step", ylabel)
-    factor = 100 if percent else 1
-    for label, history in histories.items():
-        for key, style in keys.items():
-            points = [(entry["step"], factor * entry[key]) for entry in history if _measured(entry, key)]
-            if not points:
-                continue
-            steps, values = np.array(points).T
-            axes.plot(steps, values, color=colour[label], alpha=0.25, linewidth=0.8, linestyle=style)
-            suffix = f" {key.rsplit('/', 1)[-1]}" if len(keys) > 1 else ""
-            axes.plot(steps, _smooth(values), color=colour[label], linewidth=2, linestyle=style, label=label + suffix)
-    if not axes.lines:
+    curves = _curves(histories, keys, 100 if percent else 1)
+    if not curves:
         return None
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    first = next(iter(curves))[0]
+    others = {name: _minus(curve, curves[first, name[1]]) for name, curve in curves.items() if _follows(name, curves)}
+    figure, axes, below = _panels("Training step", ylabel, f"minus {first}" if others else None)
+    for (label, key), (steps, values) in curves.items():
+        suffix = f" {key.rsplit('/', 1)[-1]}" if len(keys) > 1 else ""
+        style: dict[str, Any] = {"color": colour[label], "linestyle": keys[key]}
+        axes.plot(steps, values, alpha=0.25, linewidth=0.8, **style)
+        axes.plot(steps, _smooth(values), linewidth=2, label=label + suffix, **style)
+    if below is not None:
+        below.axhline(0, color=colour[first], linewidth=1)
+        for (label, key), (steps, values) in others.items():
+            below.plot(steps, _smooth(values), linewidth=2, color=colour[label], linestyle=keys[key])
+    _legend(axes)
+    return figure
+
+
+Curve = tuple[np.ndarray, np.ndarray]
+"""Steps, and the value at each."""
+
+
+def _curves(histories: Mapping[str, History], keys: Mapping[str, str], factor: float) -> dict[tuple[str, str], Curve]:
+    """(method, metric) -> its curve, where something was measured."""
+    found = {}
+    for label, history in histories.items():
+        for key in keys:
+            points = [(entry["step"], factor * entry[key]) for entry in history if _measured(entry, key)]
+            if points:
+                steps, values = np.array(points).T
+                found[label, key] = (steps, values)
+    return found
+
+
+def _follows(name: tuple[str, str], curves: Mapping[tuple[str, str], Curve]) -> bool:
+    """Whether there is a curve of the first method's that this one can be drawn against."""
+    first = next(iter(curves))[0], name[1]
+    return name != first and first in curves and bool(np.isin(curves[name][0], curves[first][0]).any())
+
+
+def _minus(curve: Curve, other: Curve) -> Curve:
+    """At the steps of both."""
+    steps, here, there = np.intersect1d(curve[0], other[0], return_indices=True)
+    return steps, curve[1][here] - other[1][there]
+
+
+def rescued_tokens(histories: Mapping[str, History], colour: Colours) -> Figure | None:
+    """The fraction of tokens that only all-wrong groups give a gradient, and below it how large that gradient is."""
+    rescued, loud, mixed = "lens/tokens/rescued", "lens/advantage_rms/negative", "lens/advantage_rms/mixed"
+    fractions = _curves(histories, {rescued: "-"}, 100)
+    if not fractions:
+        return None
+    sizes = _curves(histories, {loud: "--", mixed: "-"}, 1)
+    sizes = {name: (steps[values > 0], values[values > 0]) for name, (steps, values) in sizes.items()}
+    sizes = {name: curve for name, curve in sizes.items() if len(curve[0])}
+    figure, axes, below = _panels("Training step", "Tokens, %", "Advantage, rms" if sizes else None)
+    for (label, _), (steps, values) in fractions.items():
+        axes.plot(steps, values, alpha=0.25, linewidth=0.8, color=colour[label])
+        axes.plot(steps, _smooth(values), linewidth=2, color=colour[label], label=label)
+    if below is not None:
+        for (label, key), (steps, values) in sizes.items():
+            below.plot(steps, values, color=colour[label], linestyle="--" if key == loud else "-", linewidth=1.5)
+        below.set_yscale("log")
     _legend(axes)
     return figure
 
 
 def differences(by_method: Mapping[str, Mapping[str, Any]], colour: Colours) -> Figure | None:
-    """A method a row: its paired difference to the reference in points of a percent, with its interval."""
+    """A method a row: its paired difference to the reference in percentage points, with its interval."""
     found = {method: of["difference"]["mean"] for method, of in by_method.items() if "difference" in of}
     if not found:
         return None
-    figure, axes = _figure("Difference, points of a percent", "")
+    figure, axes = _figure("Difference, percentage points", "")
     figure.set_size_inches(5.2, max(1.8, 0.9 + 0.3 * len(found)))
     for row, (method, mean) in enumerate(found.items()):
         _whisker(axes, mean, row, colour[method])
@@ -130,7 +261,7 @@ def differences_by_level(levels: Mapping[str, Mapping[str, Mapping[str, Any]]], 
     methods = list(dict.fromkeys(m for of in levels.values() for m, each in of.items() if "difference" in each))
     if not methods:
         return None
-    figure, axes = _figure("Level", "Difference, points of a percent")
+    figure, axes = _figure("Level", "Difference, percentage points")
     width = 0.8 / len(methods)
     for index, method in enumerate(methods):
         offset = (index - (len(methods) - 1) / 2) * width
@@ -240,7 +371,7 @@ def shares(counts: Mapping[str, Mapping[str, int]], xlabel: str) -> Figure | Non
 def _whisker(
     axes: Axes, mean: Mapping[str, float], place: float, colour: str, upright: bool = False, label: str | None = None
 ) -> None:
-    """A point with its interval, in points of a percent, at `place` of the other axis."""
+    """A point with its interval, in percentage points, at `place` of the other axis."""
     middle = 100 * mean["mean"]
     span = [[middle - 100 * mean["low"]], [100 * mean["high"] - middle]]
     style: dict[str, Any] = {"fmt": "o", "color": colour, "capsize": 3, "label": label}
@@ -278,12 +409,32 @@ def _smooth(values: np.ndarray) -> np.ndarray:
     return np.array([values[max(0, i - half) : i + half + 1].mean() for i in range(len(values))])
 
 
+def _panels(xlabel: str, ylabel: str, below: str | None) -> tuple[Figure, Axes, Axes | None]:
+    """A figure of training curves, with a lower panel of that label where there is one."""
+    figure = Figure(figsize=(5.2, 3.2 if below is None else 4.2), layout="constrained")
+    if below is None:
+        axes = figure.add_subplot()
+        _dress(axes, xlabel, ylabel)
+    else:
+        axes, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+        _dress(axes, "", ylabel)
+        _dress(lower, xlabel, below)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    return figure, axes, None if below is None else lower
+
+
 def _figure(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(5.2, 3.2), layout="constrained")
     axes = figure.add_subplot()
+    _dress(axes, xlabel, ylabel)
+    return figure, axes
+
+
+def _dress(axes: Axes, xlabel: str, ylabel: str) -> None:
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.label.set_parse_math(False)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#dddddd", linewidth=0.8)
     axes.set_axisbelow(True)
-    return figure, axes

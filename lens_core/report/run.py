@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import io
+import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import matplotlib
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from lens_core.evaluation.metrics import METRICS, METRICS_BY_K, MetricByK, in_words
+from lens_core.evaluation.by_problem import PairedComparison, verdict
+from lens_core.evaluation.metrics import METRICS, METRICS_BY_K, MetricByK, cut_off_warning, in_words
 from lens_core.evaluation.passk import FEW, FEW_NOTE, Estimate
-from lens_core.evaluation.records import PassKReport, ProblemResult
+from lens_core.evaluation.records import Completion, PassKReport, ProblemResult
+from lens_core.evaluation.verdict import Verdict, listed, signed
 from lens_core.files import write_text
 from lens_core.report import plots
+from lens_core.report.markdown import markdown
 
 _COMPLETIONS_SHOWN = 3
+DIFFERENCES = (
+    "differences",
+    "Paired differences",
+    "Mean over problems with its paired 95 % interval, overall and by level; 0 is no difference.",
+)
+"""Name, title and caption of the forest plot."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +44,14 @@ class Plot:
     svg: Markup
 
 
+@dataclass(frozen=True)
+class Sample:
+    """A completion of a problem, and how many are like it."""
+
+    completion: Completion
+    count: int
+
+
 def render_report(
     title: str,
     what: str,
@@ -40,8 +60,9 @@ def render_report(
     histories: Mapping[str, plots.History],
     samples: Mapping[str, Sequence[ProblemResult]],
     output: Path,
+    comparisons: Sequence[PairedComparison] = (),
 ) -> Path:
-    """Write the report to `output`, and each plot as `plots/NAME.png` beside it.
+    """Write the report to `output`, its first page as Markdown beside it, and each plot as `plots/NAME.png`.
 
     Args:
         what: what was run, and on what, in a sentence or two.
@@ -49,29 +70,50 @@ def render_report(
         evaluations: one a model, the base first.
         histories: method -> the steps of its training (`metrics.jsonl`).
         samples: model -> the same problems, with that model's completions.
+        comparisons: of evaluations on the same problems, the most important first.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
-    drawn = [draw(output.parent / "plots", *plot) for plot in _plots(evaluations, histories)]
-    page = (
-        environment()
-        .get_template("template.html.j2")
-        .render(
-            title=title,
-            answer=answer(evaluations),
-            what=what,
-            facts=facts,
-            evaluations=evaluations,
-            ks=evaluations[0].ks,
-            others_by_k=_measured(METRICS_BY_K[1:], evaluations),
-            metrics=[metric for metric in METRICS if metric.column],
-            levels=sorted({level for report in evaluations for level in report.levels}),
-            plots=[plot for plot in drawn if plot is not None],
-            samples=_side_by_side(samples),
-            shown=_COMPLETIONS_SHOWN,
-        )
+    drawn = [draw(output.parent / "plots", *plot) for plot in _plots(evaluations, histories, comparisons)]
+    base = evaluations[0].model
+    values: dict[str, Any] = {
+        "title": title,
+        "verdict": report_verdict(evaluations, comparisons),
+        "what": what,
+        "facts": facts,
+        "evaluations": evaluations,
+        "comparisons": comparisons,
+        "gains": {found.other.model: found.finding for found in comparisons if found.one.model == base},
+        "ks": evaluations[0].ks,
+        "others_by_k": _measured(METRICS_BY_K[1:], evaluations),
+        "metrics": [metric for metric in METRICS if metric.column],
+        "levels": sorted({level for report in evaluations for level in report.levels}),
+        "warnings": [said for report in evaluations if (said := cut_off_warning(report)) is not None],
+    }
+    page = render(
+        "template.html.j2",
+        **values,
+        plots=[plot for plot in drawn if plot is not None],
+        samples=_side_by_side(samples),
+        shown=_COMPLETIONS_SHOWN,
     )
     write_text(output, page)
+    write_text(output.with_suffix(".md"), markdown("report.md.j2", **values))
     return output
+
+
+def report_verdict(evaluations: Sequence[PassKReport], comparisons: Sequence[PairedComparison]) -> Verdict:
+    """The verdict on the comparisons; what one policy alone reaches; and what keeps the others from being compared."""
+    k = evaluations[0].ks[0]
+    lines = []
+    missing = [report.model for report in evaluations if k not in report.overall]
+    if len(evaluations) == 1 and not missing:
+        lines.append(f"{evaluations[0].model} reaches Pass@{k} {interval(evaluations[0].overall[k])}.")
+    if len({report.data_digest for report in evaluations}) > 1:
+        lines.append("Policies that were evaluated on different problems are not compared.")
+    if missing:
+        lines.append(f"Too few completions of {listed(missing)} could be graded to estimate Pass@{k}.")
+    found = verdict([each for each in comparisons if each.finding is not None])
+    return Verdict(lines=(*found.lines, *lines), scope=found.scope)
 
 
 def _measured(metrics: Sequence[MetricByK], evaluations: Sequence[PassKReport]) -> list[MetricByK]:
@@ -81,56 +123,35 @@ def _measured(metrics: Sequence[MetricByK], evaluations: Sequence[PassKReport]) 
     ]
 
 
-def environment() -> jinja2.Environment:
+def render(template: str, **values: Any) -> str:
+    """A page of ours; on narrow screens its tables stack their cells, each with its column's title."""
+    page = _environment().get_template(template).render(**values)
+    return re.sub(r"<table\b.*?</table>", _with_titles, page, flags=re.DOTALL)
+
+
+def _with_titles(table: re.Match[str]) -> str:
+    """A table whose cells know their column's title, for the style sheet."""
+    text = table[0]
+    head, end, body = text.partition("</thead>")
+    if not end:
+        return text
+    titles = [re.sub(r"<[^>]+>", "", title) for title in re.findall(r"<th\b[^>]*>(.*?)</th>", head, re.DOTALL)]
+
+    def row(match: re.Match[str]) -> str:
+        columns = iter(titles)
+        return re.sub(r"<td\b|<th\b", lambda cell: f'{cell[0]} data-title="{next(columns, "")}"', match[0])
+
+    return head + end + re.sub(r"<tr\b.*?</tr>", row, body, flags=re.DOTALL)
+
+
+def _environment() -> jinja2.Environment:
     """The templates of this package, with our filters."""
     pages = jinja2.Environment(
         loader=jinja2.PackageLoader("lens_core.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     pages.globals |= {"few": FEW, "few_note": FEW_NOTE}
-    pages.filters["percent"] = percent
-    pages.filters["interval"] = interval
-    pages.filters["in_words"] = in_words
+    pages.filters |= {"percent": percent, "interval": interval, "in_words": in_words, "signed": signed}
     return pages
-
-
-def answer(evaluations: Sequence[PassKReport]) -> str:
-    """The result in a sentence, worked out from the numbers; no winner is named where intervals overlap.
-
-    A model without an estimate is named as such; models measured on different data are not compared.
-    """
-    k = evaluations[0].ks[0]
-    missing = [report.model for report in evaluations if k not in report.overall]
-    lack = f" Too few answers of {_listed(missing)} could be graded to estimate Pass@{k}." if missing else ""
-    ranked = sorted(
-        (report for report in evaluations if k in report.overall),
-        key=lambda report: report.overall[k].estimate,
-        reverse=True,
-    )
-    if not ranked:
-        return lack.strip()
-    best, *rest = ranked
-    said = f"{best.model} reaches Pass@{k} {interval(best.overall[k])}"
-    if not rest:
-        return f"{said}.{lack}"
-    said += ", " + _listed([f"{report.model} {interval(report.overall[k])}" for report in rest])
-    return f"{_verdict(best, rest, k)}: {said}.{lack}"
-
-
-def _verdict(best: PassKReport, rest: Sequence[PassKReport], k: int) -> str:
-    if len({report.data_digest for report in (best, *rest)}) > 1:
-        return "Measured on different data, so that no winner is named"
-    if best.overall[k].few:
-        return f"{best.overall[k].problems} problems are too few to name a winner"
-    level = [report.model for report in rest if report.overall[k].high >= best.overall[k].low]
-    if level:
-        return f"No clear winner, as the intervals of {_listed([best.model, *level])} overlap"
-    return f"{best.model} is the clear winner of this run, its interval above all others"
-
-
-def _listed(words: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`"""
-    *head, last = words
-    return f"{', '.join(head)} and {last}" if head else last
 
 
 def percent(share: float) -> str:
@@ -143,61 +164,100 @@ def interval(estimate: Estimate) -> str:
 
 
 def _plots(
-    evaluations: Sequence[PassKReport], histories: Mapping[str, plots.History]
+    evaluations: Sequence[PassKReport],
+    histories: Mapping[str, plots.History],
+    comparisons: Sequence[PairedComparison],
 ) -> list[tuple[str, str, str, Figure | None]]:
     """(name, title, caption, figure) of every plot, in the order of the page."""
     confidences = {"lens/confidence/right": "-", "lens/confidence/wrong": "--"}
     colour = plots.colours(list(dict.fromkeys([*(report.model for report in evaluations), *histories])))
+    base = evaluations[0].model
+    with_base = [found for found in comparisons if found.one.model == base]
+    gain = plots.pass_at_k_gain(with_base, colour) if with_base else None
+    minus = " Below: each method minus the first, at the same step." if len(histories) > 1 else ""
     return [
+        (*DIFFERENCES, plots.forest(comparisons, colour)),
         (
             "pass-at-k",
             "Pass@k",
-            "The chance that at least one of k answers is right; bands are 95 % intervals over problems.",
+            "The chance that at least one of k completions is correct; bands are 95 % intervals over problems.",
             plots.pass_at_k(evaluations, colour),
+        )
+        if gain is None
+        else (
+            "pass-at-k",
+            f"Pass@k minus {base}",
+            "The chance that at least one of k completions is correct, as a difference; paired 95 % intervals.",
+            gain,
         ),
         (
             "by-level",
-            "Accuracy by level",
-            "Share of right answers at each level of difficulty; bars carry 95 % intervals over problems.",
+            "Pass@1 by level" if evaluations[0].ks[0] == 1 else "Pass@k by level",
+            "Each level of difficulty by itself; bars carry 95 % intervals over problems.",
             plots.by_level(evaluations, colour),
         ),
         (
             "negative-groups",
-            "Negative groups during training",
-            "Share of prompts without a single right answer: GRPO learns nothing from them, LENS does.",
-            plots.over_steps(histories, {"lens/groups/negative": "-"}, "Negative groups, %", colour, percent=True),
+            "All-wrong groups during training",
+            "Fraction of prompts without a single correct completion: GRPO learns nothing from them, LENS does."
+            + minus,
+            plots.over_steps(histories, {"lens/groups/negative": "-"}, "All-wrong groups, %", colour, percent=True),
         ),
         (
             "rescued-tokens",
-            "Rescued tokens",
-            "Share of the generated tokens that lie in negative groups and got a gradient all the same.",
-            plots.over_steps(histories, {"lens/tokens/rescued": "-"}, "Rescued tokens, %", colour, percent=True),
+            "Rescued tokens, and how much they count",
+            _rescued(histories),
+            plots.rescued_tokens(histories, colour),
         ),
         (
             "reward",
             "Reward during training",
-            "Mean reward of the sampled answers; thin as logged, bold smoothed.",
+            "Mean reward of the sampled completions; thin as logged, bold smoothed." + minus,
             plots.over_steps(histories, {"reward": "-"}, "Mean reward", colour),
         ),
         (
             "confidence",
-            "Confidence of right and wrong answers",
-            "Length-normalised probability of the answers that turned out right (solid) and wrong (dashed).",
+            "Confidence of correct and incorrect completions",
+            "Mean confidence of the completions that turned out correct (solid) and incorrect (dashed)." + minus,
             plots.over_steps(histories, confidences, "Mean confidence", colour),
         ),
         (
             "entropy",
             "Entropy",
-            "Of the policy's next token, over all completions; a fall towards 0 means that it has stopped exploring.",
-            plots.over_steps(histories, {"lens/entropy": "-"}, "Nats a token", colour),
+            "Of the policy's next token, over all completions; a fall towards 0 means that it has stopped exploring."
+            + minus,
+            plots.over_steps(histories, {"lens/entropy": "-"}, "Nats per token", colour),
         ),
         (
             "length",
-            "Answer length",
-            "Mean length of the sampled answers.",
+            "Completion length",
+            "Mean length of the sampled completions." + minus,
             plots.over_steps(histories, {"completions/mean_length": "-"}, "Tokens", colour),
         ),
     ]
+
+
+def _rescued(histories: Mapping[str, plots.History]) -> str:
+    """How to read the plot of rescued tokens, and in numbers how much such a token counts."""
+    said = (
+        "Above: fraction of the generated tokens that lie in all-wrong groups and got a gradient all the same. Below: "
+        "the advantages that they got (dashed) and those in mixed groups (solid), root mean square."
+    )
+    for method, history in histories.items():
+        loud, mixed = (_mean_of(history, f"lens/advantage_rms/{kind}") for kind in ("negative", "mixed"))
+        rescued = _mean_of(history, "lens/tokens/rescued")
+        if loud and mixed and rescued:
+            said += (
+                f" {method}: {100 * rescued:.0f} % of the tokens, with {loud:.2g} against {mixed:.2g} "
+                f"({100 * loud / mixed:.2g} % as large)."
+            )
+    return said
+
+
+def _mean_of(history: plots.History, key: str) -> float | None:
+    """Over the steps that have it as a finite number."""
+    values = [step[key] for step in history if key in step and math.isfinite(step[key])]
+    return sum(values) / len(values) if values else None
 
 
 def draw(folder: Path, name: str, title: str, caption: str, figure: Figure | None) -> Plot | None:
@@ -217,6 +277,18 @@ def draw(folder: Path, name: str, title: str, caption: str, figure: Figure | Non
     return Plot(name, title, caption, Markup(unique))
 
 
-def _side_by_side(samples: Mapping[str, Sequence[ProblemResult]]) -> list[dict[str, ProblemResult]]:
-    """For each problem, model -> result."""
-    return [dict(zip(samples, results, strict=True)) for results in zip(*samples.values(), strict=True)]
+def _side_by_side(
+    samples: Mapping[str, Sequence[ProblemResult]],
+) -> list[dict[str, tuple[ProblemResult, list[Sample]]]]:
+    """For each problem, model -> its result, and the completions in it that differ."""
+    return [
+        {model: (result, _distinct(result.completions)) for model, result in zip(samples, results, strict=True)}
+        for results in zip(*samples.values(), strict=True)
+    ]
+
+
+def _distinct(completions: Sequence[Completion]) -> list[Sample]:
+    """In the order in which they first came."""
+    counts = Counter((each.text, each.outcome) for each in completions)
+    first = {(each.text, each.outcome): each for each in reversed(completions)}
+    return [Sample(first[key], count) for key, count in counts.items()]

@@ -8,9 +8,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from lens_core.evaluation.verdict import SURE, Finding, Verdict, large_effects, worded
 from lens_core.files import write_text
 from lens_core.report import plots
-from lens_core.report.run import Plot, draw, environment, percent
+from lens_core.report.run import Plot, draw, percent, render
 
 
 def render_study(
@@ -27,11 +28,10 @@ def render_study(
         facts: name -> value, shown as a table at the end.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
-    pages = environment()
-    pages.filters["signed"] = signed
-    page = pages.get_template("study.html.j2").render(
+    page = render(
+        "study.html.j2",
         study=study,
-        answer=answer(study),
+        verdict=verdict(study),
         facts=facts,
         ks=list(study["pass_at_k"]),
         methods=list(study["pass_at_k"][next(iter(study["pass_at_k"]))]),
@@ -41,38 +41,56 @@ def render_study(
     return output
 
 
-def answer(study: Mapping[str, Any], level: float = 0.05) -> str:
-    """The result in a sentence: which methods differ from the reference in Pass@k for the smallest k."""
+def verdict(study: Mapping[str, Any]) -> Verdict:
+    """Which methods are better or worse than the reference, by Pass@k for the smallest k."""
     k, by_method = next(iter(study["pass_at_k"].items()))
-    reference = study["reference"]
-    seeds = len(study["seeds"])
+    reference, seeds = study["reference"], len(study["seeds"])
     if reference not in by_method:
-        return f"No training of {reference} was evaluated: there is nothing to compare with."
-    said = f"{reference} reaches Pass@{k} {percent(by_method[reference]['mean']['mean'])}, the mean of {seeds} seeds."
-    compared = {method: of["difference"] for method, of in by_method.items() if "difference" in of}
-    sure = {method: each for method, each in compared.items() if each["p_holm"] < level}
-    for word, better in (("above", True), ("below", False)):
-        names = [
-            f"{method} ({signed(each['mean']['mean'])})"
-            for method, each in sure.items()
-            if (each["mean"]["mean"] > 0) == better
-        ]
-        if names:
-            said += f" Certainly {word} it: {', '.join(names)}."
-    if len(sure) < len(compared):
-        unsure = [method for method in compared if method not in sure]
-        said += (
-            f" Not told apart from it at the 5 % level, corrected for {len(compared)} comparisons: {', '.join(unsure)}."
+        return Verdict(
+            lines=(f"No training of {reference} was evaluated: there is nothing to compare with.",), scope=""
         )
-    smallest = 2.0 ** (1 - seeds) * len(compared)
-    if compared and smallest > level:
-        said += f" With {seeds} seeds no difference could be certain: the smallest corrected p is {smallest:.2g}."
-    return said
+    lines = worded(_findings(f"Pass@{k}", by_method, reference))
+    lines.append(
+        f"{reference} reaches Pass@{k} {percent(by_method[reference]['mean']['mean'])}, the mean of {seeds} seeds."
+    )
+    methods = [method for method in by_method if method != reference]
+    by_level = {level: _findings(f"level {level}", of, reference) for level, of in study["levels"].items()}
+    for method in methods:
+        lines += large_effects([each for of in by_level.values() for each in of if each.other == method])
+    smallest = _smallest_p(seeds, len(methods))
+    if methods and smallest > SURE:
+        lines.append(
+            f"With {seeds} seeds no difference can be significant: the smallest corrected p is {smallest:.2g}."
+        )
+    return Verdict(
+        lines=tuple(lines),
+        scope=f"This is a statement about these methods in this recipe on these problems, over {seeds} seeds.",
+    )
 
 
-def signed(share: float) -> str:
-    """`+1.2` points of a percent."""
-    return f"{100 * share:+.1f}"
+def _findings(measure: str, by_method: Mapping[str, Any], reference: str) -> list[Finding]:
+    """Each method against the reference; p is Holm-corrected for the number of methods."""
+    compared = {method: of["difference"] for method, of in by_method.items() if "difference" in of}
+    return [
+        Finding(
+            one=reference,
+            other=method,
+            measure=measure,
+            mean=of["mean"]["mean"],
+            low=of["mean"]["low"],
+            high=of["mean"]["high"],
+            p=of["p_holm"],
+            pairs=of["mean"]["seeds"],
+            unit="seeds",
+            few=_smallest_p(of["mean"]["seeds"], len(compared)) > SURE,
+        )
+        for method, of in compared.items()
+    ]
+
+
+def _smallest_p(seeds: int, comparisons: int) -> float:
+    """That a sign-flip test over so many seeds can give, corrected by Holm."""
+    return float(2.0 ** (1 - seeds) * comparisons)
 
 
 def _plots(study: Mapping[str, Any], histories: Mapping[str, Mapping[int, plots.History]], folder: Path) -> list[Plot]:
@@ -81,20 +99,20 @@ def _plots(study: Mapping[str, Any], histories: Mapping[str, Mapping[int, plots.
     figures: list[tuple[str, str, str, Figure | None]] = [
         (
             "differences",
-            f"Pass@{k} less that of {study['reference']}",
+            f"Pass@{k} minus {study['reference']}",
             "Mean over seeds, with the 95 % interval of the paired difference; 0 is the reference.",
             plots.differences(study["pass_at_k"][k], colour),
         ),
         (
             "by-level",
-            f"Pass@{k} less that of {study['reference']}, by level",
+            f"Pass@{k} minus {study['reference']}, by level",
             "Mean over seeds; whiskers are 95 % intervals of the paired difference.",
             plots.differences_by_level(study["levels"], colour),
         ),
         (
             "reward-by-tokens",
             "Reward by generated tokens",
-            "Mean reward of the sampled answers, the mean of all seeds: higher sooner is cheaper.",
+            "Mean reward of the sampled completions, the mean of all seeds: higher sooner is cheaper.",
             plots.reward_by_tokens(histories, colour),
         ),
         *(

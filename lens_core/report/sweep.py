@@ -12,7 +12,7 @@ from matplotlib.ticker import ScalarFormatter, StrMethodFormatter
 
 from lens_core.files import write_text
 from lens_core.report import plots
-from lens_core.report.run import Plot, draw, environment
+from lens_core.report.run import Plot, draw, render
 
 _FEWEST = 4
 """Trials below which importances and a response surface would be noise."""
@@ -30,17 +30,14 @@ def render_sweep(sweep: Mapping[str, Any], best: str, output: Path) -> Path:
     measured = [trial for trial in sweep["trials"] if trial["value"] is not None and trial["status"] != "failed"]
     ranked = sorted(measured, key=lambda trial: trial["value"], reverse=True)
     others = [trial for trial in sweep["trials"] if trial not in measured]
-    page = (
-        environment()
-        .get_template("sweep.html.j2")
-        .render(
-            sweep=sweep,
-            best=next(trial for trial in measured if trial["id"] == sweep["best"]),
-            best_config=best,
-            trials=ranked + others,
-            paths={path: _short(path, paths) for path in paths},
-            plots=_plots(sweep, measured, output.parent / "plots"),
-        )
+    page = render(
+        "sweep.html.j2",
+        sweep=sweep,
+        best=next(trial for trial in measured if trial["id"] == sweep["best"]),
+        best_config=best,
+        trials=ranked + others,
+        paths={path: _short(path, paths) for path in paths},
+        plots=_plots(sweep, measured, output.parent / "plots"),
     )
     write_text(output, page)
     return output

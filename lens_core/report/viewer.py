@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from lens_core.evaluation.records import Completion, PassKReport, ProblemResult
 from lens_core.files import write_text
-from lens_core.report.run import environment
+from lens_core.report.run import render
 
 _DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 """What a token is written with: one digit for its length, one for its confidence. The page has the same."""
@@ -26,18 +26,15 @@ _DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 def render_viewer(report: PassKReport, results: Sequence[ProblemResult], output: Path) -> Path:
     """Write the page to `output`."""
     data = json.dumps([_problem(result) for result in results], ensure_ascii=False, separators=(",", ":"))
-    page = (
-        environment()
-        .get_template("viewer.html.j2")
-        .render(
-            report=report,
-            levels=_distinct(result.level for result in results),
-            subjects=_distinct(result.subject for result in results),
-            sources=_distinct(result.source for result in results),
-            # No `<` in it: whatever a model wrote, the script element ends where we end it.
-            data=Markup(data.replace("<", "\\u003c")),
-            digits=_DIGITS,
-        )
+    page = render(
+        "viewer.html.j2",
+        report=report,
+        levels=_distinct(result.level for result in results),
+        subjects=_distinct(result.subject for result in results),
+        sources=_distinct(result.source for result in results),
+        # No `<` in it: whatever a model wrote, the script element ends where we end it.
+        data=Markup(data.replace("<", "\\u003c")),
+        digits=_DIGITS,
     )
     write_text(output, page)
     return output

@@ -19,6 +19,7 @@ from lens_core.rollout.chat import require_system_role, require_working_template
 from lens_core.rollout.decode import Sampled, sample
 from lens_core.rollout.exact import inexact_decoding
 from lens_core.rollout.logprobs import sampling_logprobs
+from lens_core.rollout.shipped import resolved
 from lens_core.rollout.streams import row_uniforms, stream_seed
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Rollout:
 def load_policy(
     folder: str | Path, dtype: torch.dtype | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a causal language model and its tokenizer from a local folder, or from a hub by name.
+    """Load a causal language model and its tokenizer from a local folder, or by name: a shipped one, or from a hub.
 
     Weights are read as safetensors and no code from the folder is run.
 
@@ -69,6 +70,7 @@ def load_policy(
     """
     from transformers import AutoModelForCausalLM
 
+    folder = resolved(folder)
     try:
         model = AutoModelForCausalLM.from_pretrained(
             folder, use_safetensors=True, trust_remote_code=False, dtype="auto" if dtype is None else dtype
@@ -93,13 +95,14 @@ def _require_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
 
 
 def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model, from a local folder, or from a hub by name.
+    """The tokenizer of a model, from a local folder, or by name: a shipped one's, or from a hub.
 
     Raises:
         LensError: if there is none.
     """
     from transformers import AutoTokenizer
 
+    folder = resolved(folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, padding_side="left")
     except Exception as error:  # of Transformers and tokenizers, whose own are no subclasses of anything

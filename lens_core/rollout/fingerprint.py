@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from lens_core.errors import LensError, first_line
+from lens_core.rollout.shipped import resolved
 
 _PARTS = (
     "config.json",
@@ -31,15 +32,23 @@ def identity(policy: str | Path) -> str:
     Raises:
         LensError: if it is neither a folder nor a model that a hub, or its cache, has.
     """
-    folder = Path(policy)
+    folder = Path(resolved(policy))
     if not folder.is_dir():
         return f"{policy}@{_commit(str(policy))}"
-    files = sorted({path for part in _PARTS for path in folder.glob(part) if path.is_file()})
-    whole = sum(path.stat().st_size for path in files) <= _HASHED_BYTES
+    files, whole = _files(folder), is_known_by_content(folder)
     sha256 = hashlib.sha256()
     for path in files:
         sha256.update(f"{path.name} {_content(path) if whole else _stamp(path)}\n".encode())
     return f"sha256:{sha256.hexdigest()}"
+
+
+def is_known_by_content(folder: Path) -> bool:
+    """Whether a copy of the policy in `folder` has its identity."""
+    return sum(path.stat().st_size for path in _files(folder)) <= _HASHED_BYTES
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted({path for part in _PARTS for path in folder.glob(part) if path.is_file()})
 
 
 def _content(path: Path) -> str:

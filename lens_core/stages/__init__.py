@@ -20,9 +20,9 @@ from lens_core.stages.folder import (
     claim,
     read_training,
 )
-from lens_core.stages.preparation import base, prepare
+from lens_core.stages.preparation import base, base_name, prepare
 from lens_core.stages.tracked import CONFIG_TAG, tracked
-from lens_core.stages.training import is_main_process, require_new, train
+from lens_core.stages.training import cut_off_in_training, is_main_process, require_new, train
 
 __all__ = [
     "BASE",
@@ -38,10 +38,12 @@ __all__ = [
     "TRAINING_FILE",
     "VIEWER_FILE",
     "base",
+    "base_name",
     "claim",
     "compare",
     "compare_evaluations",
     "configure",
+    "cut_off_in_training",
     "evaluate",
     "evaluation_metrics",
     "is_main_process",

@@ -13,12 +13,13 @@ from lens_core.files import write_json
 from lens_core.folders import COMPARISON, claimed
 from lens_core.progress import Listener, Progress, ignore
 from lens_core.stages.evaluation import passk_metrics
-from lens_core.stages.folder import COMPARISON_FILE, PAIRED_FILE, REPORT_FILE, read_training
+from lens_core.stages.folder import COMPARISON_FILE, MARKDOWN_FILE, PAIRED_FILE, REPORT_FILE, read_training
 from lens_core.stages.tracked import tracked
-from lens_core.tracking import Tracking, end_parent, parent_run
+from lens_core.tracking import Tracking, end_parent, parent_run, run_facts
 
 if TYPE_CHECKING:
     from lens_core.evaluation.by_problem import PairedComparison
+    from lens_core.evaluation.records import PassKReport
 
 _SAMPLE_PROBLEMS = 5
 
@@ -62,9 +63,13 @@ def compare(
     tracking: Tracking | None = None,
     on_progress: Listener = ignore,
 ) -> Path:
-    """Write `report.html` (with `plots/`) and `comparison.json` from finished evaluations and trainings."""
+    """Write `report.html` (with `plots/`), `report.md` and `comparison.json` from finished evaluations and trainings.
+
+    Args:
+        evaluations: the base policy's first.
+    """
     from lens_core.evaluation.records import read_report, read_results
-    from lens_core.report.run import render_report
+    from lens_core.report.run import render_report, report_verdict
     from lens_core.training.metrics_file import read_finished_metrics
 
     on_progress(Progress("compare", 0, 1, ""))
@@ -74,6 +79,7 @@ def compare(
             report.model: _spread_samples(read_results(path / ROLLOUTS_FILE))
             for report, path in zip(reports, evaluations, strict=True)
         }
+        comparisons = _pairs(list(zip(reports, evaluations, strict=True)))
         summaries = [read_training(path) for path in trainings]
         histories = {
             summary["method"]: read_finished_metrics(path) for summary, path in zip(summaries, trainings, strict=True)
@@ -81,18 +87,28 @@ def compare(
         render_report(
             f"LENS run {config.name if tracking is None else tracking.run}",
             _what(config, read_summary(data), summaries),
-            _facts(config, read_summary(data), summaries),
+            _facts(config, read_summary(data), summaries) | ({} if tracking is None else run_facts(tracking)),
             reports,
             histories,
             samples,
             output / REPORT_FILE,
+            comparisons,
         )
-        comparison = {"evaluations": [report.model_dump(mode="json") for report in reports], "trainings": summaries}
+        comparison = {
+            "verdict": report_verdict(reports, comparisons).model_dump(mode="json"),
+            "differences": [
+                {"one": found.one.model, "other": found.other.model}
+                | found.model_dump(mode="json", include={"by_k", "levels", "wins", "losses", "ties", "sign_p"})
+                for found in comparisons
+            ],
+            "evaluations": [report.model_dump(mode="json") for report in reports],
+            "trainings": summaries,
+        }
         write_json(output / COMPARISON_FILE, comparison)
         if run is not None and tracking is not None:
             parent = parent_run(tracking)
             for each in (run, parent):
-                for name in (REPORT_FILE, COMPARISON_FILE):
+                for name in (REPORT_FILE, MARKDOWN_FILE, COMPARISON_FILE):
                     each.artifact(output / name)
                 if (output / "plots").is_dir():  # of what could be graded
                     each.artifact(output / "plots", "plots")
@@ -102,6 +118,21 @@ def compare(
         end_parent(tracking, "FINISHED")
     on_progress(Progress("compare", 1, 1, ""))
     return output
+
+
+def _pairs(evaluations: Sequence[tuple[PassKReport, Path]]) -> list[PairedComparison]:
+    """Every method against the first, then every method against the base; only what answered the same problems."""
+    from lens_core.evaluation.by_problem import compare_results
+    from lens_core.evaluation.records import read_results
+
+    base, *methods = evaluations
+    pairs = [(methods[0], other) for other in methods[1:]] + [(base, other) for other in methods]
+    results = {path: read_results(path / ROLLOUTS_FILE) for _, path in evaluations}
+    return [
+        compare_results((one, results[at]), (other, results[there]))
+        for (one, at), (other, there) in pairs
+        if one.data_digest == other.data_digest
+    ]
 
 
 def _spread_samples(results: Sequence[Any]) -> list[Any]:
@@ -116,8 +147,8 @@ def _what(config: RunConfig, data: DataSummary, trainings: Sequence[Mapping[str,
     methods = " and ".join(summary["method"] for summary in trainings)
     said = (
         f"{methods} trained from {config.base} on {data.train:,} problems, {train.steps} steps of "
-        f"{train.prompts_per_step} prompts x {train.group_size} answers; every policy then answered the same "
-        f"{data.test:,} test problems {evaluation.n} times each."
+        f"{train.prompts_per_step} prompts x {train.group_size} completions; every policy was then sampled "
+        f"{evaluation.n} times on each of the same {data.test:,} test problems."
     )
     places = dict.fromkeys(f"on {summary['machine']}" for summary in trainings if "machine" in summary)
     ends = [summary["finished"] for summary in trainings if "finished" in summary]
@@ -134,9 +165,9 @@ def _facts(config: RunConfig, data: DataSummary, trainings: Sequence[Mapping[str
         "Test problems": f"{data.test:,}",
         "Training data SHA-256": data.train_digest,
         "Test data SHA-256": data.test_digest,
-        "Training": f"{train.steps} steps of {train.prompts_per_step} prompts x {train.group_size} answers, "
+        "Training": f"{train.steps} steps of {train.prompts_per_step} prompts x {train.group_size} completions, "
         f"learning rate {train.learning_rate:g}, seed {train.seed}",
-        "Evaluation": f"{evaluation.n} answers a problem at temperature {evaluation.temperature:g}, "
+        "Evaluation": f"{evaluation.n} completions per problem at temperature {evaluation.temperature:g}, "
         f"seed {evaluation.seed}",
         "Training time": ", ".join(f"{summary['method']} {summary['seconds']:.0f} s" for summary in trainings),
         "Configuration SHA-256": config.digest(),

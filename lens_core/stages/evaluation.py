@@ -19,6 +19,7 @@ from lens_core.evaluation.files import PASSK_FILE, ROLLOUTS_FILE, VIEWER_FILE
 from lens_core.files import read_json, replacing, write_json, write_text
 from lens_core.folders import EVALUATION, claimed
 from lens_core.progress import Listener, Progress, drawing_told, ignore
+from lens_core.rollout.shipped import resolved
 from lens_core.stages.folder import RUN_FILE
 from lens_core.stages.tracked import CONFIG_TAG, tracked
 from lens_core.tracking import AnswerTrace, Tracking, log_traces, unfinished_run, use_policy
@@ -66,7 +67,7 @@ def evaluate(
 
     Args:
         data: a prepared folder, whose test problems are taken, or a file of problems.
-        policy: a folder in Hugging Face format, or a name on the hub.
+        policy: a folder in Hugging Face format, or the name of one on the hub or shipped.
 
     Raises:
         LensError: if `label` is no name, `output` is not ours (lens_core.folders), or holds the evaluation of another
@@ -95,8 +96,9 @@ def evaluate(
         kept = f"{len(results)} problems were there" if results else ""
         interrupted = _interrupted(tracking, stage, config, output)
         run = stack.enter_context(tracked(tracking, stage, config, label, interrupted))
+        local = Path(resolved(policy))
         if run is not None:
-            checkpoint = Path(policy).absolute().as_uri() if Path(policy).is_dir() else str(policy)
+            checkpoint = local.absolute().as_uri() if local.is_dir() else str(policy)
             run.tags({"checkpoint": checkpoint, _OUTPUT_TAG: output.absolute().as_uri()})
 
         def tell(said: str) -> None:
@@ -113,7 +115,6 @@ def evaluate(
         render_viewer(report, results, output / VIEWER_FILE)
         write_json(output / PASSK_FILE, report.model_dump(mode="json"))
         if run is not None:
-            local = Path(policy)
             model = use_policy(run, f"{config.name}-{label}", local, made_by(local)) if local.is_dir() else None
             run.dataset(in_either_form(path), sha256, "test", len(problems))
             run.metrics(evaluation_metrics(report), model=model)

@@ -14,7 +14,7 @@ from lens_core.files import read_json, write_json
 
 BASE = "base"
 """Label of the base policy in tables."""
-TRAINING_FILE, REPORT_FILE = "training.json", "report.html"
+TRAINING_FILE, REPORT_FILE, MARKDOWN_FILE = "training.json", "report.html", "report.md"
 CHECKPOINTS_FILE = "checkpoints.jsonl"
 """In a training's folder: what its checkpoints reached on held-out problems."""
 COMPARISON_FILE, PAIRED_FILE, RUN_FILE, DESIGN_FILE = "comparison.json", "paired.json", "run.json", "design.json"
@@ -45,6 +45,17 @@ def read_training(folder: Path) -> dict[str, Any]:
         LensError: if it is missing or damaged.
     """
     return read_json(folder / TRAINING_FILE, "method", "seconds")
+
+
+def saved_config(policy: Path) -> RunConfig | None:
+    """The configuration that a policy was trained with, as `lens train` left it in the folder; None of any other.
+
+    Raises:
+        LensError: if it is damaged.
+    """
+    path = policy / RUN_FILE
+    held = read_json(path) if path.exists() else {}
+    return parse(RunConfig, held["config"], str(path)) if "config" in held else None
 
 
 def claim(config: RunConfig, output: Path, may_change: Collection[str] = ()) -> None:

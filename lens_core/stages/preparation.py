@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import shutil
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lens_core.config import SHIPPED_BASE, RunConfig
+from lens_core.config import RunConfig
 from lens_core.data.prepare import BAD_ROWS_FILE, REMOVED_FILE, TEST_FILE, TRAIN_FILE, in_either_form
 from lens_core.data.prepare import prepare as prepare_data
 from lens_core.data.summary import DataSummary
+from lens_core.files import read_json, write_json
 from lens_core.folders import BASE_POLICY, DATA, claimed
 from lens_core.progress import Listener, Progress, ignore
+from lens_core.rollout.shipped import resolved
 from lens_core.stages.tracked import tracked
 from lens_core.tracking import Tracking
 
 if TYPE_CHECKING:
     from lens_core.data.collect import CountTokens
+
+
+BASE_FILE = "base.json"
+"""Beside a copied base policy: what the configuration called it."""
 
 
 def prepare(config: RunConfig, output: Path, tracking: Tracking | None = None, on_progress: Listener = ignore) -> Path:
@@ -31,7 +36,7 @@ def prepare(config: RunConfig, output: Path, tracking: Tracking | None = None, o
     with claimed(output, DATA), tracked(tracking, "prepare", config) as run:
         on_progress(Progress("prepare", 0, 100, ""))
         summary = prepare_data(config.data, output, _token_counter(config), on_progress)
-        render_card(output, f"Data of {config.name}")
+        render_card(output, f"Data in {output.name}")
         if run is not None:
             run.metrics({key: value for key, value in summary if isinstance(value, int)})
             run.dataset(in_either_form(output / TRAIN_FILE), summary.train_digest, "train", summary.train)
@@ -49,8 +54,7 @@ def _token_counter(config: RunConfig) -> CountTokens | None:
         return None
     from lens_core.rollout.engine import encode_prompt, load_tokenizer
 
-    shipped = resources.files("lens_core.training") / SHIPPED_BASE
-    tokenizer = load_tokenizer(str(shipped) if config.base == SHIPPED_BASE else config.base)
+    tokenizer = load_tokenizer(config.base)
     return lambda question: len(encode_prompt(question, tokenizer, config.train.prompt))
 
 
@@ -63,26 +67,33 @@ def base(config: RunConfig, output: Path) -> Path:
         LensError: if there is no such policy, or `output` is not ours (lens_core.folders).
     """
     with claimed(output, BASE_POLICY):
-        return _base(config, output)
+        _base(config, output)
+        write_json(output / BASE_FILE, {"base": config.base})
+    return output
 
 
-def _base(config: RunConfig, output: Path) -> Path:
+def base_name(policy: Path) -> str:
+    """What a configuration calls the policy in a folder: the name that `base` copied it by, else the folder itself."""
+    path = policy / BASE_FILE
+    return str(read_json(path, "base")["base"]) if path.exists() else str(policy)
+
+
+def _base(config: RunConfig, output: Path) -> None:
     from lens_core.rollout.engine import load_policy
 
-    if config.base == SHIPPED_BASE:
-        with resources.as_file(resources.files("lens_core.training") / SHIPPED_BASE) as folder:
-            shutil.copytree(folder, output, dirs_exist_ok=True)
-        return output
+    shipped = resolved(config.base)
+    if shipped != config.base:
+        shutil.copytree(shipped, output, dirs_exist_ok=True)
+        return
     model, tokenizer = load_policy(config.base)
     tokenizer.save_pretrained(output)
     if not Path(config.base).is_dir():
         model.save_pretrained(output)
-        return output
+        return
     model.config.save_pretrained(output)
     model.generation_config.save_pretrained(output)
     for weights in Path(config.base).glob("*.safetensors*"):
         _link(weights, output / weights.name)
-    return output
 
 
 def _link(file: Path, place: Path) -> None:

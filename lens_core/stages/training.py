@@ -23,6 +23,7 @@ from lens_core.errors import LensError, StoppedError
 from lens_core.files import append_lines, read_json, read_lines, write_json
 from lens_core.folders import TRAINING, claimed
 from lens_core.progress import Listener, Progress, drawing_told, ignore
+from lens_core.rollout.shipped import resolved
 from lens_core.stages.folder import CHECKPOINTS_FILE, RUN_FILE, TRAINING_FILE, TrainingDesign, refuse_other_values
 from lens_core.stages.tracked import tracked
 from lens_core.tracking import MetricsSender, StageRun, Tracking, last_step, log_policy
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 
 TOKENS = "lens/tokens/generated"
+_CUT_OFF = "completions/clipped_ratio"
+"""TRL's name for the fraction of completions that the token limit cut off."""
 
 
 def train(
@@ -71,7 +74,7 @@ def train(
     stage = f"train {method}"
     problems, digest = read_problems(data / TRAIN_FILE), read_summary(data).train_digest
     design = TrainingDesign(base=config.base, method=config.methods[method], train=settings, data_sha256=digest)
-    training = TrainingSpec(problems, base_policy, settings, config.methods[method], output)
+    training = TrainingSpec(problems, Path(resolved(base_policy)), settings, config.methods[method], output)
     if not is_main_process():  # of several that train together, one claims the folder and tells of it
         _earlier_run(output, design, resume)
         if not (output / TRAINING_FILE).exists():
@@ -86,7 +89,8 @@ def train(
         run = stack.enter_context(tracked(tracking, stage, config, method, earlier))
         on_progress(Progress(stage, 0, settings.steps, ""))
         mlflow_run = "" if run is None else run.run_id
-        write_json(output / RUN_FILE, {"design": design.model_dump(mode="json"), "mlflow_run": mlflow_run})
+        held = {"design": design.model_dump(mode="json"), "config": config.model_dump(mode="json")}
+        write_json(output / RUN_FILE, {**held, "mlflow_run": mlflow_run})
         if run is not None:
             run.dataset(in_either_form(data / TRAIN_FILE), digest, "train", len(problems))
             run.params({"seed": settings.seed})
@@ -142,6 +146,21 @@ def _where_and_when(workers: Workers | None) -> dict[str, str]:
 
     where = machine() if workers is None else f"up to {workers.most} Ray workers, started from {machine()}"
     return {"machine": where, "finished": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
+def cut_off_in_training(folder: Path) -> str | None:
+    """A line about a training whose token limit cut off many completions, with the value to change; None: few were."""
+    from lens_core.evaluation.metrics import MOST_CUT_OFF
+    from lens_core.training.metrics_file import read_finished_metrics
+
+    shares = [step[_CUT_OFF] for step in read_finished_metrics(folder) if math.isfinite(step.get(_CUT_OFF, math.nan))]
+    share = sum(shares) / len(shares) if shares else 0.0
+    if share <= MOST_CUT_OFF:
+        return None
+    return (
+        f"{share:.0%} of the training's completions were cut off, and most of them earned nothing: raise "
+        f"train.max_new_tokens"
+    )
 
 
 def is_main_process() -> bool:

@@ -1,6 +1,6 @@
 """MLflow, and nothing outside this room talks to it."""
 
-from lens_core.tracking.listing import RunRow, differing, find_run, list_runs
+from lens_core.tracking.listing import RunRow, charts_page, differing, find_run, list_runs
 from lens_core.tracking.models import (
     CHAMPION,
     MODEL_CARD_FILE,
@@ -21,6 +21,7 @@ from lens_core.tracking.runs import (
     new_run,
     old_run,
     parent_run,
+    run_facts,
     stage_run,
     unfinished_run,
     whole_run,
@@ -51,6 +52,7 @@ __all__ = [
     "Tracking",
     "Weights",
     "champion_of",
+    "charts_page",
     "check_reachable",
     "check_shared",
     "checked_uri",
@@ -69,6 +71,7 @@ __all__ = [
     "parent_run",
     "policy_files",
     "register_champion",
+    "run_facts",
     "stage_run",
     "tracking_for",
     "unfinished_run",

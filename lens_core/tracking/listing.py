@@ -65,6 +65,18 @@ def list_runs(uri: str, pipelines: int) -> list[RunRow]:
         return [row for head in heads for row in _tree(client, experiment, head)]
 
 
+def charts_page(address: str, uri: str) -> str:
+    """The page of MLflow's UI that shows the charts of our runs.
+
+    Args:
+        address: where the UI is served.
+        uri: of the store.
+    """
+    experiment = find_experiment(open_store(uri))
+    page = "" if experiment is None else f"/#/experiments/{experiment}/runs?compareRunsMode=CHART"
+    return address.rstrip("/") + page
+
+
 def find_run(uri: str, name: str) -> RunRow:
     """The run with the id `name` or one that begins so, or the newest called `name`: `demo`, `demo/train lens`.
 

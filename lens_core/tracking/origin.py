@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import socket
 import subprocess
+import sys
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 from lens_core.credentials import masked
 
-PROCESS_TAG = "lens.process"
+PROCESS_TAG, COMMAND_TAG, COMMIT_TAG, DIRTY_TAG = (
+    "lens.process",
+    "lens.command",
+    "mlflow.source.git.commit",
+    "lens.git_dirty",
+)
+_VERSIONS = ("torch", "transformers", "trl")
+"""Packages whose versions decide over a run's numbers."""
 
 
 def own_version() -> str:
@@ -45,7 +54,26 @@ def _code() -> dict[str, str]:
     except (OSError, subprocess.CalledProcessError):  # no git here, or not one's own checkout
         return {}
     commit, _, dirty = found.partition("-")
-    return {"mlflow.source.git.commit": commit, "lens.git_dirty": str(bool(dirty)).lower()}
+    return {COMMIT_TAG: commit, DIRTY_TAG: str(bool(dirty)).lower()}
+
+
+def code_in_words() -> str:
+    """`lens-grpo 0.3.0, commit 17ec4ae0b1c2, changed since`"""
+    tags = _code()
+    commit = f", commit {tags[COMMIT_TAG][:12]}" if tags else ""
+    return f"lens-grpo {own_version()}{commit}{', changed since' if tags.get(DIRTY_TAG) == 'true' else ''}"
+
+
+def versions() -> str:
+    """`Python 3.11.2, torch 2.9.0, transformers 5.1.0, trl 1.16.0`"""
+    return ", ".join(
+        [f"Python {platform.python_version()}", *(f"{each} {metadata.version(each)}" for each in _VERSIONS)]
+    )
+
+
+def command_line() -> str:
+    """What this process was called with, secrets masked: `lens demo --set train.steps=20`."""
+    return masked(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
 
 
 def process_tag() -> dict[str, str]:

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 
 from lens_core.errors import LensError, StoppedError, first_line
 from lens_core.signals import interrupting
-from lens_core.tracking.origin import PROCESS_TAG, environment, origin_tags, process_tag
+from lens_core.tracking.origin import (
+    COMMAND_TAG,
+    PROCESS_TAG,
+    code_in_words,
+    command_line,
+    environment,
+    origin_tags,
+    process_tag,
+    versions,
+)
 from lens_core.tracking.run import StageRun, Status
 from lens_core.tracking.sender import logger
 from lens_core.tracking.stale import close_stale_once
@@ -154,13 +163,31 @@ def whole_run(tracking: Tracking) -> Iterator[None]:
     with interrupting():
         parent = parent_run(tracking)
         if "MLFLOW_RUN_ID" not in os.environ:
-            parent.tags(origin_tags())
+            parent.tags({**origin_tags(), COMMAND_TAG: command_line()})
         try:
             yield
         except BaseException as error:
             end_parent(tracking, _status(error))
             raise
         end_parent(tracking, "FINISHED")
+
+
+def run_facts(tracking: Tracking) -> dict[str, str]:
+    """Of the pipeline run, for its report: code, versions, command, and how long each stage took."""
+    parent = parent_run(tracking)
+    tags = parent.client.get_run(parent.run_id).data.tags
+    facts = {"Code": code_in_words(), "Versions": versions()}
+    if COMMAND_TAG in tags:
+        facts["Command"] = tags[COMMAND_TAG]
+    stages = parent.client.search_runs(
+        [parent.experiment_id], equals(f"tags.{PARENT_TAG}", parent.run_id), order_by=["attributes.start_time ASC"]
+    )
+    times = {each.info.run_name: each.info for each in stages if each.info.end_time is not None}
+    if times:
+        facts["Wall clock"] = ", ".join(
+            f"{name} {(info.end_time - info.start_time) / 1000:.0f} s" for name, info in times.items()
+        )
+    return facts
 
 
 def _status(error: BaseException) -> Status:

@@ -129,12 +129,7 @@ def grpo_config(config: TrainConfig, output: Path) -> GRPOConfig:
     """
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     rollouts = config.prompts_per_step * config.group_size
-    micro_batch = rollouts // ranks if config.micro_batch_size is None else config.micro_batch_size
-    if rollouts % (ranks * micro_batch):
-        raise LensError(
-            f"{rollouts} completions a step (prompts_per_step x group_size) do not divide over {ranks} ranks in "
-            f"micro-batches of {micro_batch}: change train.micro_batch_size or the number of processes"
-        )
+    micro_batch = config.micro_batch_of(ranks)
     accumulation = rollouts // (ranks * micro_batch)
     return GRPOConfig(
         output_dir=str(output),

@@ -126,7 +126,7 @@ def test_disturbed_training_on_ray_comes_to_the_same_end(victim: str, tmp_path: 
     base, data = save_tiny_policy(tmp_path / "base"), stages.prepare(config, tmp_path / "data")
     whole = stages.train(config, "m", data, base, tmp_path / "whole")
     output = tmp_path / "disturbed"
-    words = command("train", "--workers", "2", "--method", "m", "--data", str(data), "--base", str(base))
+    words = command("train", "-c", "demo", "--workers", "2", "--method", "m", "--data", str(data), "--base", str(base))
     words += ["-o", str(output), "--home", str(tmp_path / "home")]
     words += [word for setting in settings for word in ("--set", setting)]
     disturbed(words, victim, last_s=30.0, again=("--resume",))
@@ -140,7 +140,7 @@ def test_disturbed_training_in_one_process_comes_to_the_same_end(victim: str, tm
     base, data = save_tiny_policy(tmp_path / "base"), stages.prepare(config, tmp_path / "data")
     whole = stages.train(config, "m", data, base, tmp_path / "whole")
     output = tmp_path / "disturbed"
-    words = command("train", "--method", "m", "--data", str(data), "--base", str(base), "-o", str(output))
+    words = command("train", "-c", "demo", "--method", "m", "--data", str(data), "--base", str(base), "-o", str(output))
     words += ["--home", str(tmp_path / "home"), *(word for setting in TRAINING for word in ("--set", setting))]
     disturbed(words, victim, last_s=15.0, again=("--resume",))
     assert_same_training(output, whole, 0.0)

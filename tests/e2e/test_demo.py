@@ -22,6 +22,13 @@ def test_demo_shows_progress_and_ends_with_table_report_and_mlflow(demo: tuple[P
     page = Path(report[1]).read_text()
     assert re.search(r"<p>grpo and lens trained from ladder-base on \d+ problems, 2 steps of 4 prompts", page)
     assert re.search(r"Trained on Linux \w+ with \d+ CPUs, .*, finished \d{4}-\d\d-\d\d \d\d:\d\d UTC[.]", page)
+    assert "Too few problems to tell lens from grpo: Pass@1 " in output
+    assert "Too few problems to tell lens from grpo: Pass@1" in page.replace("\u00a0", " ")
+    assert "One training seed says nothing about the methods" in output
+    for fact in ("Command", "Wall clock", "Code", "Versions"):
+        assert f'<th scope="row">{fact}</th>' in page
+    assert "demo --home" in page
+    assert Path(report[1]).with_suffix(".md").read_text().startswith("# LENS run demo-")
     assert f"ui --backend-store-uri sqlite:///{home / 'mlflow.db'}" in output
 
 

@@ -31,7 +31,7 @@ def test_interrupted_demo_keeps_what_had_ended(tmp_path: Path) -> None:
             break
     _, errors = process.communicate(timeout=180)
     assert process.returncode == 130
-    assert "interrupted; finished steps are kept" in errors
+    assert "interrupted; finished steps are kept, and the same command resumes after them" in errors
     status = {run.info.run_name: run.info.status for run in tracked(tmp_path)}
     assert status["prepare"] == "FINISHED"
     assert status["train lens"] == "KILLED"

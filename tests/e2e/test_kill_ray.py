@@ -29,7 +29,7 @@ def test_ended_driver_is_resumed_to_the_same_result(number: signal.Signals, code
     whole = stages.train(config, "m", data, base, tmp_path / "whole")
 
     output = tmp_path / "killed"
-    command = [str(Path(sys.executable).with_name("lens")), "train", "--workers", "2", "--method", "m"]
+    command = [str(Path(sys.executable).with_name("lens")), "train", "-c", "demo", "--workers", "2", "--method", "m"]
     command += ["--data", str(data), "--base", str(base), "-o", str(output), "--home", str(tmp_path / "home")]
     command += [word for setting in SETTINGS for word in ("--set", setting)]
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL)

@@ -23,6 +23,7 @@ ELSEWHERE = {
     r"pipeline (submit|status|schedule)": "needs a Kubeflow endpoint; tests/integration/test_kfp_client.py",
     r"doctor --cluster": "needs a cluster; tests/unit/cli/test_namespace.py",
     r"k8s": "needs a cluster; tests/integration/test_kube_launcher.py",
+    r"register": "a policy of two steps beats nobody; tests/integration/test_models_and_traces.py",
     r"ui": "serves until Ctrl-C; tests/e2e/test_browser.py",
 }
 """Commands that are not run here, by how they begin. That their options exist is tested in tests/unit/test_docs.py."""
@@ -33,7 +34,6 @@ SMALLER = {
 """What is added to a command so that it takes seconds."""
 NAMES = [["data", "prepare"], ["evaluate"]]
 """What the text calls a command, which is not a call of it."""
-PREPARE = ["data", "prepare", "-s", "data.train={kind: gsm8k, path: gsm8k/train.jsonl}", "-s", "data.test=null"]
 
 
 def commands() -> list[list[str]]:
@@ -56,15 +56,14 @@ def run(call: list[str]) -> None:
 
 @pytest.fixture
 def _reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reader's folder: a policy of their own, GSM8K's training file, and an evaluation to compare with."""
+    """A reader's folder: a policy and a configuration of their own, and GSM8K's training file."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LENS_HOME", str(tmp_path / ".lens"))
     save_tiny_policy(tmp_path / "my-model")
     rows = [f'{{"question": "Compute {n}+{n}.", "answer": "Twice {n}.\\n#### {2 * n}"}}\n' for n in range(40)]
     (tmp_path / "gsm8k").mkdir()
     (tmp_path / "gsm8k" / "train.jsonl").write_text("".join(rows))
-    run([*PREPARE, "-o", "of-base"])
-    run(["evaluate", "my-model", "--data", "of-base", "-o", "evaluations/base", "-n", "16", *SMALLER["evaluate"]])
+    (tmp_path / "my-run.yaml").write_text("extends: demo\nname: my-run\n")
 
 
 @pytest.mark.usefixtures("_reader")

@@ -26,7 +26,7 @@ def lens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     return lens_here(tmp_path, monkeypatch, capsys)
 
 
-def test_pretrained_model_is_trained_resumed_evaluated_and_registered(lens: LensHere, tmp_path: Path) -> None:
+def test_pretrained_model_is_trained_resumed_evaluated_and_compared(lens: LensHere, tmp_path: Path) -> None:
     lens("base", "smollm2", "-o", "base")
     model, tokenizer = load_policy("base")
     assert (model.num_parameters(), model.dtype) == (134_515_008, torch.float32)
@@ -41,8 +41,8 @@ def test_pretrained_model_is_trained_resumed_evaluated_and_registered(lens: Lens
     for name in ("data.train.per_level=4", "data.test.per_level=1", "evaluation.n=2", "evaluation.ks=[1,2]"):
         options += ["--set", name]
     options += ["--set", "evaluation.max_new_tokens=12", "--set", "base=base"]
-    lens("data", "prepare", "-o", "data", *options)
-    train = ["train", "--data", "data", "--base", "base", *options]
+    lens("data", "prepare", "-c", "demo", "-o", "data", *options)
+    train = ["train", "-c", "demo", "--data", "data", "--base", "base", *options]
     for method in ("grpo", "lens"):
         lens(*train, "-m", method, "-o", f"policies/{method}")
     lens(*train, "-m", "lens", "-o", "policies/lens", "--resume", "--set", "train.steps=4")
@@ -52,5 +52,13 @@ def test_pretrained_model_is_trained_resumed_evaluated_and_registered(lens: Lens
         lens("evaluate", "policies/lens", "--data", "data", "-o", f"evaluations/{engine}", *options, *chosen)
         assert (tmp_path / f"evaluations/{engine}/viewer.html").exists()
     lens("view", "evaluations/vllm")
-    registered = lens("--json", "register", "policies/lens", "--evaluation", "evaluations/transformers", *options)
-    assert json.loads(registered)["version"] is not None
+    lens("evaluate", "base", "-c", "demo", "--data", "data", "-o", "evaluations/base", *options)
+    register = [
+        "register",
+        "policies/lens",
+        "--evaluation",
+        "evaluations/transformers",
+        "--against",
+        "evaluations/base",
+    ]
+    assert json.loads(lens("--json", *register, code=1))["text"].startswith("Not registered. Too few problems")

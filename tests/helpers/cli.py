@@ -33,16 +33,16 @@ def command(*arguments: str, overrides: tuple[str, ...] = ()) -> list[str]:
 
 
 def lens_here(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> LensHere:
-    """Runs a command in this process and in `folder`, where its home is, and gives what it printed; it must succeed."""
+    """Runs a command in this process and in `folder`, where its home is, and gives what it printed. `code`: its end."""
     monkeypatch.chdir(folder)
     monkeypatch.setenv("LENS_HOME", str(folder / "home"))
 
-    def call(*arguments: str) -> str:
+    def call(*arguments: str, code: int = 0) -> str:
         monkeypatch.setattr("sys.argv", ["lens", "--quiet", *arguments])
         with pytest.raises(SystemExit) as left:
             main.main()
         said = capsys.readouterr()
-        assert left.value.code in (0, None), said.err
+        assert (left.value.code or 0) == code, said.err
         return said.out
 
     return call

@@ -73,6 +73,8 @@ def history(seed: int, steps: int = 40) -> list[dict[str, float]]:
             "reward": noisy(0.3 + 0.4 * step / steps),
             "lens/groups/negative": noisy(0.4 - 0.3 * step / steps),
             "lens/tokens/rescued": noisy(0.35 - 0.25 * step / steps) if seed else 0.0,
+            "lens/advantage_rms/negative": 0.002 if seed else 0.0,
+            "lens/advantage_rms/mixed": noisy(0.95),
             "lens/tokens/generated": 1000.0 * step,
             "lens/confidence/right": noisy(0.8),
             "lens/confidence/wrong": noisy(0.6),
@@ -93,6 +95,10 @@ def run_page(folder: Path) -> Path:
         {method: history(seed) for seed, method in enumerate(METHODS[1:])},
         {method: of[::4] for method, (_, of) in found.items()},
         folder / "report.html",
+        [
+            compare_results(found[one], found[other])
+            for one, other in (("grpo", "lens"), ("base", "grpo"), ("base", "lens"))
+        ],
     )
 
 

@@ -39,6 +39,11 @@ CUT_OFF = """() => [...document.querySelectorAll('main *')]
   .map(each => each.outerHTML.slice(0, 80))"""
 
 
+CLIPPED = """() => [...document.querySelectorAll('main, .scroll, table, td')]
+  .filter(each => each.scrollWidth > each.clientWidth + 1 && getComputedStyle(each).display !== 'inline')
+  .map(each => each.outerHTML.slice(0, 120))"""
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Where each kind of page lies."""
@@ -90,6 +95,20 @@ def test_page_fits_its_window_and_draws_its_plots(show: Show, name: str, width: 
         seen.picture(f"{name}-{width}-{scheme}", whole=scheme == "light")
         page, ink = brightness(seen.page, "body", "backgroundColor"), brightness(seen.page, "h1", "color")
         assert (page < 0.2 and ink > 0.8) if scheme == "dark" else (page > 0.9 and ink < 0.2)
+
+
+@pytest.mark.parametrize("name", PLOTTED)
+def test_no_table_is_clipped_on_a_phone(show: Show, name: str) -> None:
+    page = show(name, PHONE).page
+    assert page.evaluate(CLIPPED) == []
+    if name == "run":  # each cell says what it is
+        assert (
+            page.locator("#table + .scroll tbody tr")
+            .first.locator("td")
+            .nth(1)
+            .evaluate("each => getComputedStyle(each, '::before').content")
+            == '"Pass@1"'
+        )
 
 
 @pytest.mark.parametrize(

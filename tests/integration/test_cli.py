@@ -34,11 +34,11 @@ def lens(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
         (["demo", "--tracking-uri", "http://127.0.0.1:9"], "MLflow at http://127.0.0.1:9 does not answer"),
         (["runs", "a"], "takes no run or two to compare, not 1"),
         (["runs", "a", "b"], "there is no run a"),
-        (["register", "nowhere", "--evaluation", "none"], "none holds no finished evaluation"),
+        (["register", "nowhere", "--evaluation", "none", "-c", "demo"], "none holds no finished evaluation"),
         (["pipeline", "run", "-c", "nope.yaml"], "neither a recipe"),
         (["pipeline", "submit", "--endpoint", "http://127.0.0.1:9"], "KFP endpoint http://127.0.0.1:9"),
         (["data", "ladder", "-o", "x", "--per-level", "9999"], "distinct problems"),
-        (["train", "--data", "nowhere", "-o", "out"], "nowhere/train.jsonl cannot be read"),
+        (["train", "-c", "demo", "--data", "nowhere", "-o", "out"], "nowhere/train.jsonl cannot be read"),
         (["data", "prepare", "-o", "out", "-s", "data.train={kind: math, path: no.jsonl}"], "no.jsonl cannot be read"),
     ],
 )
@@ -107,7 +107,7 @@ def test_train_and_evaluate_by_hand(
     small = [f"--set={value}" for value in values]
     assert not lens(monkeypatch, "data", "prepare", "-o", "data", *small)
     base = save_tiny_policy(tmp_path / "tiny")
-    assert not lens(monkeypatch, "train", "--data", "data", "--base", str(base), "-o", "policy", *small)
+    assert not lens(monkeypatch, "train", "-c", "demo", "--data", "data", "--base", str(base), "-o", "policy", *small)
     assert not lens(monkeypatch, "evaluate", "policy", "--data", "data", "-o", "evaluation", "-n", "2", "-k", "1,2")
     assert "policy" in capsys.readouterr().out
     assert {"model.safetensors", "metrics.jsonl", "training.json"} <= {p.name for p in (tmp_path / "policy").iterdir()}
@@ -116,8 +116,13 @@ def test_train_and_evaluate_by_hand(
 
 
 OUTPUTS = (
-    *(["train"], ["train", "--resume"], ["evaluate", "nowhere", "--data", "nowhere"], ["study"], ["sweep"]),
-    *(["base", "train"], ["base", "smollm2"], ["data", "prepare"], ["register", "nowhere", "--evaluation", "nowhere"]),
+    *(["train"], ["train", "--resume"], ["evaluate", "ladder-base", "--data", "nowhere"], ["study"], ["sweep"]),
+    *(
+        ["base", "train"],
+        ["base", "smollm2"],
+        ["data", "prepare"],
+        ["register", "ladder-base", "--evaluation", "nowhere"],
+    ),
     ["pipeline", "compile"],
 )
 
@@ -145,7 +150,7 @@ def test_folder_of_another_command_is_said_so(
     monkeypatch.chdir(tmp_path)
     small = ("--set=data.train.per_level=4", "--set=data.test.per_level=2")
     assert not lens(monkeypatch, "data", "prepare", "-o", "data", *small)
-    assert lens(monkeypatch, "evaluate", "nowhere", "--data", "data", "-o", "data") == 2
+    assert lens(monkeypatch, "evaluate", "ladder-base", "--data", "data", "-o", "data") == 2
     assert "lens: data holds a data folder: choose another folder for an evaluation" in capsys.readouterr().err
     assert not lens(monkeypatch, "data", "prepare", "-o", "data", *small)  # its own, made anew
 
@@ -156,7 +161,7 @@ def test_refused_training_leaves_the_data_of_the_one_before(
     monkeypatch.chdir(tmp_path)
     base = str(save_tiny_policy(tmp_path / "tiny"))
     values = ("data.test.per_level=2", "train.steps=1", "train.warmup_steps=0", "train.checkpoint_every=1")
-    small = ["--base", base, "-o", "policy", *(f"--set={value}" for value in values)]
+    small = ["-c", "demo", "--base", base, "-o", "policy", *(f"--set={value}" for value in values)]
     assert not lens(monkeypatch, "train", *small, "--set=data.train.per_level=4")
     before = (tmp_path / "policy/data/train.jsonl").read_bytes()
     assert lens(monkeypatch, "train", *small, "--set=data.train.per_level=5") == 2
@@ -171,7 +176,7 @@ def test_json_lines_of_a_training_are_json_to_the_last(
     base = str(save_tiny_policy(tmp_path / "tiny"))
     values = ("data.train.per_level=4", "data.test.per_level=2", "train.steps=2", "train.warmup_steps=0")
     small = [f"--set={value}" for value in values]
-    assert not lens(monkeypatch, "train", "--base", base, "-o", "policy", *small, "--json")
+    assert not lens(monkeypatch, "train", "-c", "demo", "--base", base, "-o", "policy", *small, "--json")
     *progress, result = map(json.loads, capsys.readouterr().out.splitlines())
     trained = [each["done"] for each in progress if each["stage"] == "train lens"]
     assert (trained[0], trained[-1]) == (0, 2)
@@ -184,5 +189,5 @@ def test_policy_folder_that_is_no_model_is_named(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     lens(monkeypatch, "data", "prepare", "-o", "data", "-s", "data.train.per_level=4", "-s", "data.test.per_level=2")
-    assert lens(monkeypatch, "evaluate", "data", "--data", "data", "-o", "out") == 2
+    assert lens(monkeypatch, "evaluate", "data", "-c", "demo", "--data", "data", "-o", "out") == 2
     assert "data holds no causal language model" in capsys.readouterr().err

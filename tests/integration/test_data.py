@@ -75,7 +75,17 @@ def test_commands_prepare_and_rate(base: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "100/100  20 problems to train on, 10 to test" in done.output
     assert (tmp_path / "data" / "data_card.html").exists()
-    arguments = ["data", "pass-rates", str(base), "--data", str(tmp_path / "data"), "-o", str(tmp_path / "rates")]
+    arguments = [
+        "data",
+        "pass-rates",
+        str(base),
+        "-c",
+        "demo",
+        "--data",
+        str(tmp_path / "data"),
+        "-o",
+        str(tmp_path / "rates"),
+    ]
     done = CliRunner().invoke(app, [*arguments, "-n", "1", *overrides])
     assert done.exit_code == 0, done.output
     assert len((tmp_path / "rates" / "rollouts.jsonl").read_text().splitlines()) == 20

@@ -141,7 +141,7 @@ def test_comparison_of_two_evaluations_writes_a_report(tmp_path: Path, base: Pat
     assert found.differing == {"temperature": (1.0, 2.0)}
     assert found.wins + found.losses + found.ties == len(found.duels) == 40
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert "hot against tiny" in page
+    assert "<h1>hot vs. tiny</h1>" in page
     assert "other settings: temperature" in page
     assert page.count("<td>tie</td>") == found.ties
     assert "<script" not in page

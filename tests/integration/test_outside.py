@@ -43,12 +43,12 @@ def lens(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
     [
         ["demo"],
         ["train", "-o", "out"],
-        ["evaluate", "policy", "--data", "data"],
+        ["evaluate", "policy", "-c", "demo", "--data", "data"],
         ["study"],
         ["sweep"],
         ["runs"],
         ["ui"],
-        ["register", "policy", "--evaluation", "evaluation"],
+        ["register", "policy", "-c", "demo", "--evaluation", "evaluation"],
         ["pipeline", "run"],
         ["pipeline", "compile"],
         ["pipeline", "submit", "--endpoint", "http://127.0.0.1:9"],
@@ -225,7 +225,7 @@ def test_method_is_known_before_a_folder_is_named_after_it(lens: Lens, method: s
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["evaluate", "p", "--data", "d", "-n", "1000000000"], "evaluation.n"),
+        (["evaluate", "p", "-c", "demo", "--data", "d", "-n", "1000000000"], "evaluation.n"),
         (["train", "-s", "train.steps=10000000000000000000000"], "train.steps"),
         (["train", "-s", "train.steps=true"], "train.steps: True is no number"),
         (["train", "-s", "train.learning_rate=.inf"], "train.learning_rate"),

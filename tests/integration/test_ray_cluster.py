@@ -39,7 +39,7 @@ def alone(base: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def training(base: Path, data: Path, output: Path) -> list[str]:
-    command = [LENS, "train", "--workers", "1", "--method", "m", "--data", str(data), "--base", str(base)]
+    command = [LENS, "train", "-c", "demo", "--workers", "1", "--method", "m", "--data", str(data), "--base", str(base)]
     command += ["-o", str(output), "--home", str(output.parent / "home")]
     return command + [word for setting in SETTINGS for word in ("--set", setting)]
 

@@ -63,5 +63,5 @@ def test_error_of_a_worker_is_told_on_one_line(tmp_path: Path) -> None:
 
 
 def test_steps_that_do_not_divide_are_refused_before_any_work(base: Path, tmp_path: Path) -> None:
-    with pytest.raises(LensError, match=r"12 completions a step .* do not divide over 5 workers"):
+    with pytest.raises(LensError, match=r"12 completions a step .* do not divide over 5 processes"):
         on_ray(config(), base, tmp_path / "run", Workers(5, 5))

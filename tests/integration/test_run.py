@@ -350,7 +350,21 @@ def test_training_that_had_reached_its_end_takes_no_further_step(
 @pytest.mark.long
 def test_two_processes_train_one_policy_from_the_command_line(tmp_path: Path, data: Path, base: Path) -> None:
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    lens = ["-m", "lens_core.cli", "train", "--data", data, "--base", base, "-m", "grpo", "-o", tmp_path / "policy"]
+    lens = [
+        "-m",
+        "lens_core.cli",
+        "train",
+        "-c",
+        "demo",
+        "--data",
+        data,
+        "--base",
+        base,
+        "-m",
+        "grpo",
+        "-o",
+        tmp_path / "policy",
+    ]
     settings = [argument for override in [*SMALL, NSR] for argument in ("-s", override)]
     result = subprocess.run(
         [*map(str, [*launch, *lens, *settings, "--home", tmp_path / "home"])],

@@ -30,7 +30,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "verify": ({"lookup", "processes"}, {"latex2sympy2_extended", "reasoning_gym", "sympy"}),
     "config": ({"errors", "credentials", "files", "lookup", "objective", "baselines", "verify"}, {"pydantic", "yaml"}),
     "data": (
-        {"errors", "files", "config", "progress", "verify"},
+        {"errors", "files", "config", "lookup", "progress", "verify"},
         {"pydantic", "datasets", "pyarrow", "reasoning_gym", "rensa", "yaml"},
     ),
     "rollout": (

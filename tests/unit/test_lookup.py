@@ -42,3 +42,12 @@ def test_what_a_module_raises_is_told_from_a_name_that_is_missing(
     (tmp_path / "silent_rewards.py").write_text("raise RuntimeError\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"'silent_rewards:f' cannot be imported: RuntimeError$"):
         find_function("silent_rewards:f", "objective")
+
+
+def test_package_that_is_not_found_says_where_it_is_looked_for_once() -> None:
+    with pytest.raises(ValueError, match="cannot be imported") as caught:
+        find_function("no_such_package.judge:verify", "verifier")
+    assert str(caught.value).count("PYTHONPATH") == 1
+    with pytest.raises(ValueError, match="is not there") as other:
+        find_function("json:no_such_function", "verifier")
+    assert "PYTHONPATH" not in str(other.value)

@@ -19,7 +19,10 @@ def test_list_says_what_each_recipe_needs() -> None:
         assert part in demo
     found = json.loads(CliRunner().invoke(app, ["recipe", "list", "--json"]).output)
     assert [each["name"] for each in found] == recipe_names()
-    assert {"name", "source", "hardware", "hours", "reported"} == found[0].keys()
+    assert {"name", "model", "data", "source", "hardware", "hours", "reported"} == found[0].keys()
+    of = {each["name"]: (each["model"], each["data"]) for each in found}
+    assert of["demo"] == ("ladder-base", "ladder")
+    assert of["qwen2.5-0.5b-gsm8k"] == ("Qwen/Qwen2.5-0.5B-Instruct", "gsm8k")
 
 
 def test_explain_prints_one_setting_or_gives_it_as_json() -> None:

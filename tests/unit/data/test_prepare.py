@@ -354,3 +354,19 @@ def test_memory_does_not_hold_the_problems(tmp_path: Path) -> None:
     # 4,000 rows of 10 kB are 40 MB; what is kept of them are ids and 16 bytes each, and of the test tenth the prompts.
     done = subprocess.run([sys.executable, "-c", MEMORY, str(tmp_path)], capture_output=True, text=True, check=True)
     assert float(done.stdout) < 12
+
+
+def test_duplicates_with_another_answer_are_named(tmp_path: Path) -> None:
+    rows = [
+        *numbered("p", 8),
+        {"problem": "Same?", "answer": "1/2"},
+        {"problem": "Same?", "answer": "0.5"},  # the same, written differently
+        {"problem": "same?", "answer": "7"},
+        {"problem": "Same?", "answer": "1/2"},
+    ]
+    config = DataConfig(train=source(tmp_path, "train", rows), test=source(tmp_path, "test", numbered("t", 3)))
+    summary = prepare(config, tmp_path / "out")
+    assert (summary.duplicates_removed, summary.conflicting) == (3, 1)
+    assert summary.conflicts_in_words == (
+        "1 problem came again with another answer, and the first was kept: train-9 (1/2) and train-11 (7)"
+    )

@@ -194,3 +194,33 @@ def test_source_is_the_kind_or_the_name_that_is_given(tmp_path: Path) -> None:
 def test_real_files_read_without_a_bad_row(shared_data: Path, kind: str, name: str, count: int) -> None:
     problems = read(kind, str(shared_data / f"{name}.jsonl"))
     assert len(problems) == len({problem.id for problem in problems}) == count
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "rows"])
+def test_byte_order_mark_is_no_part_of_the_data(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    text = "question,answer\nQ,1\n" if name.endswith("csv") else '{"question": "Q", "answer": "1"}\n'
+    path.write_bytes(b"\xef\xbb\xbf" + (f"[{text}]" if name.endswith("json") else text).encode())
+    columns = {"prompt": "question", "answer": "answer"}
+    (problem,) = read("huggingface", str(path), columns=columns)
+    assert (problem.prompt, problem.answer) == ("Q", "1")
+
+
+def test_slip_in_columns_is_no_fault_of_the_rows(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", {"question": "Q", "answer": "1"}, {"question": "R", "answer": "2"})
+    told = Kept()
+    columns = {"prompt": "qestion", "answer": "answer"}
+    with pytest.raises(LensError, match=r"no column 'qestion', .*it has question, answer; did you mean question\?$"):
+        list(read_source(SourceConfig(kind="huggingface", path=path, columns=columns), told))
+    assert told.bad == []
+    # A row that lacks a column which others have is a bad row.
+    path = write(tmp_path / "b.jsonl", {"answer": "1"}, {"question": "R", "answer": "2"})
+    columns = {"prompt": "question", "answer": "answer"}
+    assert len(list(read_source(SourceConfig(kind="huggingface", path=path, columns=columns), told))) == 1
+    assert [bad.line for bad in told.bad] == [1]
+
+
+def test_question_of_a_book_is_refused_with_the_limit(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", {"id": "a", "prompt": "x" * 1_000_001, "answer": "1", "source": "s"})
+    with pytest.raises(LensError, match=r"a\.jsonl:1: prompt: has more than 1,000,000 characters, the limit; correct"):
+        read("problems", path)

@@ -4,10 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from lens_core.evaluation.by_problem import compare_results, verdict
 from lens_core.evaluation.passk import Estimate
 from lens_core.evaluation.records import Completion, PassKReport, ProblemResult
+from lens_core.evaluation.verdict import worded
 from lens_core.report import plots
-from lens_core.report.run import answer, render_report
+from lens_core.report.run import render_report, report_verdict
+from tests.helpers import pages
 
 
 def report(model: str, low: float, high: float, levels: bool = True) -> PassKReport:
@@ -86,20 +89,79 @@ def test_report_without_levels_has_no_table_of_levels(tmp_path: Path) -> None:
     assert "by level" not in page
 
 
-def test_answer_names_no_winner_where_intervals_overlap() -> None:
-    said = answer(REPORTS)
-    assert said == (
-        "No clear winner, as the intervals of lens and grpo overlap: lens reaches Pass@1 40.0 % [35.0, 45.0], "
-        "grpo 35.0 % [30.0, 40.0] and base 15.0 % [10.0, 20.0]."
-    )
+def test_verdict_of_a_single_model_compares_nothing() -> None:
+    found = report_verdict([report("base", 0.1, 0.2)], [])
+    assert found.text == "base reaches Pass@1 15.0 % [10.0, 20.0]."
 
 
-def test_answer_names_a_winner_where_they_do_not() -> None:
-    assert "grpo is the clear winner" in answer([report("base", 0.1, 0.2), report("grpo", 0.3, 0.4)])
+def test_report_and_comparison_command_say_the_same_of_the_same_completions() -> None:
+    found = pages.evaluations()
+    pair = compare_results(found["grpo"], found["lens"])
+    assert pair.finding is not None
+    (line,) = worded([pair.finding])
+    assert line in report_verdict([each for each, _ in found.values()], [pair]).lines
+    assert line in verdict([pair]).lines
 
 
-def test_answer_of_a_single_model_compares_nothing() -> None:
-    assert answer([report("base", 0.1, 0.2)]) == "base reaches Pass@1 15.0 % [10.0, 20.0]."
+def test_identical_completions_are_shown_once_with_a_count(tmp_path: Path) -> None:
+    same, other = sample("\\boxed{1}"), sample("\\boxed{2}")
+    completions = (*same.completions * 3, *other.completions)
+    result = same.model_copy(update={"completions": completions})
+    path = render_report("t", "", {}, REPORTS[:1], {}, {"base": [result]}, tmp_path / "r.html")
+    page = path.read_text(encoding="utf-8")
+    assert page.count("\\boxed{1}") == 1
+    assert page.count("<strong>× 3</strong>") == 1
+    assert page.count("\\boxed{2}") == 1
+
+
+def test_page_in_markdown_lies_beside_the_report(tmp_path: Path) -> None:
+    pages.run_page(tmp_path)
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert text.startswith("# LENS run demo-0a1b2c3d\n\n**Too few problems to tell lens from grpo: Pass@1 ")
+    assert len(text.splitlines()) < 60
+    tables = [line for line in text.splitlines() if line.startswith("|")]
+    assert "| lens − grpo |" in text
+    assert all(line.endswith("|") for line in tables)
+    assert "One training seed says nothing about the methods" in text
+
+
+def test_rescued_tokens_stand_beside_how_much_they_count(tmp_path: Path) -> None:
+    history = [
+        {"step": step, "lens/tokens/rescued": 0.4}
+        | {"lens/advantage_rms/negative": 0.001, "lens/advantage_rms/mixed": 1.0}
+        for step in range(1, 5)
+    ]
+    page = render_report("t", "", {}, REPORTS, {"lens": history}, {}, tmp_path / "r.html").read_text()
+    assert "lens: 40 % of the tokens, with 0.001 against 1 (0.1 % as large)." in page
+
+
+def test_many_cut_off_completions_are_warned_of_with_the_value_to_change(tmp_path: Path) -> None:
+    values = {**REPORTS[0].values, "truncated": 0.45}
+    cut = REPORTS[0].model_copy(update={"values": values})
+    page = render_report("t", "", {}, [cut], {}, {}, tmp_path / "r.html").read_text()
+    assert "45 % of the completions of base were cut off" in page
+    assert "Raise evaluation.max_new_tokens" in page
+    whole = render_report("t", "", {}, REPORTS, {}, {}, tmp_path / "whole.html").read_text()
+    assert "were cut off" not in whole  # a tenth is no more than a tenth
+
+
+def test_words_of_the_page_are_defined_on_it(tmp_path: Path) -> None:
+    page = render(tmp_path)
+    for word in ("Pass@k", "ECE", "Ungraded", "All-wrong (negative), mixed group", "Rescued tokens", "pp"):
+        assert f"<dt>{word}</dt>" in page
+
+
+def test_second_method_is_drawn_as_its_difference_to_the_first() -> None:
+    histories = {
+        "grpo": [{"step": step, "reward": 0.5} for step in (1, 2, 3)],
+        "lens": [{"step": step, "reward": 0.75} for step in (2, 3, 4)],
+    }
+    figure = plots.over_steps(histories, {"reward": "-"}, "", plots.colours(["grpo", "lens"]))
+    assert figure is not None
+    _, below = figure.axes
+    zero, difference = below.lines
+    assert list(zero.get_ydata()) == [0, 0]
+    assert (list(difference.get_xdata()), list(difference.get_ydata())) == ([2, 3], [0.25, 0.25])
 
 
 @pytest.mark.parametrize("label", ["lens-alpha-1", "my method", "$\\bad$", "<b>"])
@@ -116,15 +178,15 @@ def test_report_says_where_ungraded_answers_leave_no_estimate(tmp_path: Path) ->
     reports = [report("base", 0.1, 0.2), ungraded("lens")]
     page = render_report("t", "", {}, reports, {}, {}, tmp_path / "r.html").read_text()
     assert page.count("not graded") == 4  # Pass@1, Pass@2, and Pass@1 at both levels
-    assert "Too few answers of lens could be graded to estimate Pass@1." in page
-    assert answer([ungraded("lens")]) == "Too few answers of lens could be graded to estimate Pass@1."
+    assert "Too few completions of lens could be graded to estimate Pass@1." in page
+    found = report_verdict([ungraded("lens")], [])
+    assert found.text == "Too few completions of lens could be graded to estimate Pass@1."
 
 
-def test_answer_names_no_winner_across_different_data() -> None:
+def test_policies_on_different_problems_are_not_compared() -> None:
     other = report("grpo", 0.3, 0.4).model_copy(update={"data_digest": "e"})
-    said = answer([report("base", 0.1, 0.2), other])
-    assert said.startswith("Measured on different data, so that no winner is named: grpo reaches Pass@1 35.0 %")
-    assert "clear winner" not in said
+    found = report_verdict([report("base", 0.1, 0.2), other], [])
+    assert found.text == "Policies that were evaluated on different problems are not compared."
 
 
 def test_curve_leaves_out_what_is_not_a_number() -> None:

@@ -76,5 +76,5 @@ def test_engine_without_our_decoding_draws_other_completions_in_every_batch(monk
 def test_seed_that_numpy_does_not_take_is_refused_before_any_work() -> None:
     assert load_config("demo", [f"train.seed={SEEDS[-1]}"]).train.seed == SEEDS[-1]
     for seed in (SEEDS[-1] + 1, 2**32, -1):
-        with pytest.raises(LensError, match=r"train\.seed: Input should be"):
+        with pytest.raises(LensError, match=r"train\.seed: must be"):
             load_config("demo", [f"train.seed={seed}"])
