@@ -1,5 +1,6 @@
 """What `k8s/` renders to, and what may be asked of it."""
 
+import os
 import re
 import subprocess
 import sys
@@ -29,6 +30,19 @@ def rendered(folder: str) -> tuple[Manifest, ...]:
     """All objects that kustomize makes of a folder of `k8s/`, or of another one, by its whole path."""
     text = subprocess.run([KUBECTL, "kustomize", ROOT / "k8s" / folder], check=True, capture_output=True).stdout
     return tuple(yaml.safe_load_all(text))
+
+
+def with_components(place: Path, folder: str, *components: str) -> str:
+    """A folder, made in `place`, that adds components to a folder of `k8s/`; `rendered` takes it."""
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": "lens",
+        "resources": [os.path.relpath(ROOT / "k8s" / folder, place)],
+        "components": [os.path.relpath(ROOT / "k8s/components" / each, place) for each in components],
+    }
+    (place / "kustomization.yaml").write_text(yaml.safe_dump(kustomization), "utf-8")
+    return str(place)
 
 
 def of_kind(folder: str, kind: str) -> dict[str, Manifest]:

@@ -27,7 +27,9 @@ from tests.helpers.manifests import (
 )
 
 NAMESPACE = "team-a"
-OF_THE_CLUSTER = {"Namespace", "ResourceFlavor", "ClusterQueue"}
+OF_THE_CLUSTER = {
+    "Namespace", "ResourceFlavor", "ClusterQueue", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding",
+}  # fmt: skip
 OF_KUBEFLOW = {"default-editor"}
 """Made by its profile controller in every profile."""
 
