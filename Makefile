@@ -57,8 +57,8 @@ clean:  ## remove everything that the commands above made
 
 setup: $(VENV)/ready
 
-# To the byte what constraints.txt says. The last line installs this package; what it could still need are the libraries of a
-# torch with CUDA, at the very versions that torch asks for (docs/security.md).
+# To the byte what constraints.txt says, but for torch, of which pip's own configuration chooses a build, with CUDA or without.
+# The last line installs this package; what it could still need are the libraries of a torch with CUDA (docs/security.md).
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 LOCKED := $(PIP) --require-hashes --no-build-isolation --no-deps
 $(VENV)/ready: pyproject.toml constraints.txt requirements-build.txt
@@ -66,6 +66,7 @@ $(VENV)/ready: pyproject.toml constraints.txt requirements-build.txt
 	@echo "Setting up $(VENV) (once, a few minutes)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(LOCKED) --requirement requirements-build.txt
+	@$(PIP) --no-deps "$$(grep -o '^torch==[0-9.]*' constraints.txt)"
 	@$(LOCKED) --requirement constraints.txt
 	@$(PIP) --no-build-isolation --editable '.[kfp,kube,ray,dev]'
 	@touch $@

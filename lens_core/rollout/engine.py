@@ -18,7 +18,7 @@ from lens_core.errors import LensError, first_line
 from lens_core.rollout.chat import require_system_role, require_working_template, templated
 from lens_core.rollout.decode import Sampled, sample
 from lens_core.rollout.exact import inexact_decoding
-from lens_core.rollout.fingerprint import CAUSAL_MODEL
+from lens_core.rollout.fingerprint import NO_POLICY
 from lens_core.rollout.logprobs import sampling_logprobs
 from lens_core.rollout.streams import row_uniforms, stream_seed
 
@@ -75,7 +75,7 @@ def load_policy(
             folder, use_safetensors=True, trust_remote_code=False, dtype="auto" if dtype is None else dtype
         )
     except Exception as error:  # of Transformers, safetensors and torch, about files that do not fit together
-        raise _refusal(folder, CAUSAL_MODEL, error) from error
+        raise _refusal(folder, NO_POLICY, error) from error
     tokenizer = load_tokenizer(folder)
     _require_embeddings(model, tokenizer, folder)
     return model, tokenizer
@@ -90,15 +90,15 @@ def _require_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
         )
 
 
-def _refusal(folder: str | Path, what: str, error: Exception) -> LensError:
-    """What is said of an error while `what` is loaded: not every one is about the files."""
+def _refusal(folder: str | Path, complaint: str, error: Exception) -> LensError:
+    """What is said of an error while something is loaded: `complaint`, if it is about the files."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
         return LensError(
             f"{folder} does not fit into memory: take a smaller model or a larger machine, or end what else runs here"
         )
     if isinstance(error, ImportError):
         return LensError(f"{folder} needs a package that cannot be imported: {first_line(error)}")
-    return LensError(f"{folder} holds no {what}: {first_line(error)}")
+    return LensError(f"{folder} {complaint}: {first_line(error)}")
 
 
 def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
@@ -112,7 +112,7 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, padding_side="left")
     except Exception as error:  # of Transformers and tokenizers, whose own are no subclasses of anything
-        raise _refusal(folder, "tokenizer in Hugging Face format", error) from error
+        raise _refusal(folder, "holds no tokenizer in Hugging Face format", error) from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from lens_core.errors import LensError, first_line
 from lens_core.files import read_json
 
-CAUSAL_MODEL = "causal language model in Hugging Face format (config.json, model.safetensors, tokenizer files)"
+NO_POLICY = "holds no causal language model in Hugging Face format (config.json, model.safetensors, tokenizer files)"
 _PARTS = (
     "config.json",
     "generation_config.json",
@@ -57,7 +57,7 @@ def require_whole(policy: str | Path) -> None:
         return
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
-        raise LensError(f"{folder} holds no {CAUSAL_MODEL}: it has no weights (*.safetensors)")
+        raise LensError(f"{folder} {NO_POLICY}: it has no weights (*.safetensors)")
     for path in weights:
         try:
             with safe_open(path, "np"):
