@@ -27,7 +27,9 @@ def find_function(path: str, role: str) -> Callable[..., Any]:
     module, _, name = path.partition(":")
     try:
         resolve_name(f"{module}:")
-    except (Exception, SystemExit) as error:  # a user's module may raise anything while it is imported
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a user's module may raise anything while it is imported
         raise ValueError(f"{role} {path!r} cannot be imported: {described(error)}") from error
     try:
         found = resolve_name(path)

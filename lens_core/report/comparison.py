@@ -15,6 +15,7 @@ from lens_core.report.study import signed
 _SURE = 0.05
 
 
+@plots.in_own_style
 def render_comparison(found: PairedComparison, output: Path) -> Path:
     """Write the report to `output`, and each plot as `plots/NAME.png` beside it."""
     output.parent.mkdir(parents=True, exist_ok=True)

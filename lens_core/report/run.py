@@ -32,6 +32,7 @@ class Plot:
     svg: Markup
 
 
+@plots.in_own_style
 def render_report(
     title: str,
     what: str,

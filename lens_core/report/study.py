@@ -13,6 +13,7 @@ from lens_core.report import plots
 from lens_core.report.run import Plot, draw, environment, percent
 
 
+@plots.in_own_style
 def render_study(
     study: Mapping[str, Any],
     histories: Mapping[str, Mapping[int, plots.History]],
