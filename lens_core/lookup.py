@@ -38,7 +38,9 @@ def find_function(path: str, role: str) -> Callable[..., Any]:
     module, _, name = path.partition(":")
     try:
         resolve_name(f"{module}:")
-    except (Exception, SystemExit) as error:  # a user's module may raise anything while it is imported
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a user's module may raise anything while it is imported
         absent = isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]
         remedy = "; install the package, or put its folder into PYTHONPATH" if absent else ""
         raise ValueError(f"{role} {path!r} cannot be imported: {described(error)}{remedy}") from error

@@ -18,7 +18,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -58,22 +58,34 @@ def environment(**values: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
+class Guard:
+    """For libraries that start processes: those of a `watching` block, and what they start in turn, are as ours are.
+
+    They import nothing of the working directory. If this process dies before `close`, by kill -9 too, they are killed
+    at once: Ray's processes, the steps of a local pipeline, vLLM's engine. They are known by a variable that they
+    inherit; a process that is forked, and runs no program of its own, does not show it.
+    """
+
+    def __init__(self) -> None:
+        self._mark, self._lifeline, self._process = _guard()
+
+    def watching(self) -> AbstractContextManager[None]:
+        """What is started inside the block is guarded until `close`."""
+        return environment(**_environment(self._mark))
+
+    def close(self) -> None:
+        """There is nothing to guard any more."""
+        with suppress(BrokenPipeError):  # somebody has killed it
+            os.write(self._lifeline, b".")
+        os.close(self._lifeline)
+        self._process.wait()
+
+
 @contextmanager
 def guarded() -> Iterator[None]:
-    """For libraries that start processes: those of this block, and what they start in turn, are as ours are.
-
-    They import nothing of the working directory. If this process dies inside the block, by kill -9 too, they are killed
-    at once: Ray's processes, the steps of a local pipeline. They are known by a variable that they inherit.
-    """
-    mark, lifeline, guard = _guard()
-    try:
-        with environment(**_environment(mark)):
-            yield
-    finally:
-        with suppress(BrokenPipeError):  # somebody has killed it
-            os.write(lifeline, b".")
-        os.close(lifeline)
-        guard.wait()
+    """A Guard for the block, of all that is started in it."""
+    with closing(Guard()) as guard, guard.watching():
+        yield
 
 
 @contextmanager

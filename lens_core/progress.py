@@ -10,6 +10,8 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 
 MARK = "lens-progress "
+_MOST = 2**53
+"""Of what is counted."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,22 @@ def parse_marked(line: str) -> Progress | None:
         if not mark:
             return None
         fields = json.loads(text)
-        return Progress(**{**fields, "rows": tuple(fields["rows"])})
-    except (json.JSONDecodeError, KeyError, TypeError):  # two processes may have written into one line
+        progress = Progress(**{**fields, "rows": tuple(fields["rows"])})
+    except (ValueError, KeyError, TypeError, RecursionError):  # two processes may have written into one line
         return None
+    return progress if _is_told(progress) else None
+
+
+def _is_told(progress: Progress) -> bool:
+    """Whether the fields are what they are said to be: whatever a step runs may print a line with the mark."""
+    numbers, rows = (progress.done, progress.total), progress.rows
+    return (
+        all(type(number) is int and 0 <= number < _MOST for number in numbers)
+        and isinstance(progress.stage, str)
+        and isinstance(progress.text, str)
+        and all(isinstance(row, dict) and row.keys() == rows[0].keys() for row in rows)
+        and all(isinstance(value, str) for row in rows for value in row.values())
+    )
 
 
 _on_token: ContextVar[Callable[[int, int], None] | None] = ContextVar("on_token", default=None)

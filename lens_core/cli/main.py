@@ -24,7 +24,7 @@ from lens_core.cli.options import (
     runnable_settings,
     store_of,
 )
-from lens_core.credentials import masked
+from lens_core.credentials import mask_log_records, masked
 from lens_core.errors import LensError, first_line
 from lens_core.signals import ENDING, interrupting
 
@@ -116,6 +116,7 @@ def main() -> None:
     """
     debug = "--debug" in sys.argv[: sys.argv.index("--") if "--" in sys.argv else None]
     os.environ.setdefault("TQDM_DISABLE", "1")  # libraries' bars for every file would run through ours
+    mask_log_records()
     try:
         with interrupting():
             code = app(sys.argv[1:], standalone_mode=False)

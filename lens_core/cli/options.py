@@ -140,10 +140,15 @@ def store_of(tracking_uri: str | None, home: Path) -> str:
     """MLflow's store: the one that is named, else the one in the home folder.
 
     Raises:
-        LensError: if the one that is named holds a password: the store is printed, logged and handed on.
+        LensError: if the one that is named holds a password: the store is printed, logged and handed on; or if the home
+            folder's name cannot stand in an address.
     """
     from lens_core.tracking import checked_uri
 
+    if tracking_uri is None and "?" in str(home.absolute()):  # what follows would be taken for options
+        raise LensError(
+            f"{home.absolute()} has a question mark in its name, which no SQLite address has: choose another"
+        )
     return f"sqlite:///{(home / 'mlflow.db').absolute()}" if tracking_uri is None else checked_uri(tracking_uri)
 
 

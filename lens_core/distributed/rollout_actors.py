@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lens_core.config import RolloutConfig
+from lens_core.credentials import mask_log_records
 from lens_core.errors import LensError, first_line
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class RolloutWorker:
     """
 
     def __init__(self, base: Path, engine: str, max_length: int) -> None:
+        mask_log_records()
         # Built by the first call: what an actor's __init__ raises reaches nobody as an exception of its own type.
         self._engine: Engine | None = None
         self._build = partial(_engine, base, engine, max_length)

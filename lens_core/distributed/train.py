@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -59,7 +59,7 @@ def train_with_ray(training: TrainingSpec, on_step: OnStep, on_ray: OnRay) -> Pa
         import ray
         from ray.util.queue import Queue
 
-        from lens_core.training.stopping import is_stop_asked
+        from lens_core.training.stopping import ask_to_stop, is_stop_asked
 
         gpus = int(ray.cluster_resources().get("GPU", 0))
         training = _absolute(training)
@@ -73,7 +73,8 @@ def train_with_ray(training: TrainingSpec, on_step: OnStep, on_ray: OnRay) -> Pa
             rollouts = stack.enter_context(rollout_workers(config.rollouts, training.base, length))
         task = WorkerTask(training, rollouts, validation is not None, queue)
         trainer = _torch_trainer(task, workers, gpus, validation)
-        with _passed_on(queue, {"step": on_step, "validation": on_ray.on_validation}):
+        listeners = {"step": on_step, "validation": on_ray.on_validation}
+        with _passed_on(queue, listeners, partial(ask_to_stop, training.output)):
             try:
                 with kept([signal.SIGINT]):
                     trainer.fit()
@@ -143,13 +144,21 @@ def _torch_trainer(task: WorkerTask, workers: Workers, gpus: int, validation: Va
 
 
 @contextmanager
-def _passed_on(queue: Any, listeners: Mapping[str, OnStep]) -> Iterator[None]:
-    """Inside the block, what comes through the queue reaches its listener; at its end, all that was sent has."""
+def _passed_on(queue: Any, listeners: Mapping[str, OnStep], stop: Callable[[], None]) -> Iterator[None]:
+    """Inside the block, what comes through the queue reaches its listener; at its end, all that was sent has.
+
+    A listener that fails ends a training in one process at once. Here the workers are asked to `stop`, and what it
+    raised is raised when they have.
+    """
 
     def listen() -> None:
         while (item := queue.get()) is not None:
             kind, step, metrics = item
-            listeners[kind](step, metrics)
+            try:
+                listeners[kind](step, metrics)
+            except BaseException:
+                stop()
+                raise
 
     from ray.exceptions import RayError
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from lens_core.credentials import mask_log_records
 from lens_core.training.run import train_policy
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ def train(task: WorkerTask) -> None:
     """Train with the other workers, from the checkpoint that Ray last heard of where this is a restart."""
     import ray.train
 
+    mask_log_records()
     if ray.train.get_context().get_world_size() == 1 and not task.training.config.fsdp:
         # Accelerate goes by it, and would wrap the policy for an exchange of gradients: some per cent of a small step.
         os.environ.pop("LOCAL_RANK", None)

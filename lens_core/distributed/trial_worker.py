@@ -15,6 +15,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from lens_core.config import RunConfig
+from lens_core.credentials import mask_log_records
 from lens_core.data.prepare import TRAIN_FILE, VALIDATION_FILE, read_problems
 from lens_core.data.problem import Problem
 from lens_core.distributed.trials import ERROR_FILE
@@ -38,6 +39,7 @@ def run_trial(config: RunConfig, values: dict[str, Any], data: Path, base: Path,
     """
     from ray import tune
 
+    mask_log_records()
     sweep = config.required_sweep()
     trial = trials / tune.get_context().get_trial_id()
     population = sweep.scheduler == "pbt"

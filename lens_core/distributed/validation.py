@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lens_core.config import EvaluationConfig
+from lens_core.credentials import mask_log_records
 from lens_core.data.problem import Problem
 
 
@@ -24,6 +25,7 @@ def validate(checkpoint: Any, validation: Validation, queue: Any) -> dict[str, f
     from lens_core.evaluation.evaluate import evaluate_policy
     from lens_core.evaluation.passk import mean_pass_at_k
 
+    mask_log_records()
     folder = Path(checkpoint.path)
     step = int(folder.name.rpartition("-")[2])
     try:

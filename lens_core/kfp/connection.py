@@ -228,5 +228,5 @@ def _said(body: str | None) -> str | None:
     try:
         fields = json.loads(body or "")
         return " ".join(str(fields.get("message") or fields["error"]).split())[:_MOST_CHARACTERS]
-    except (ValueError, KeyError, AttributeError):
+    except (ValueError, KeyError, AttributeError, RecursionError):
         return None

@@ -159,7 +159,7 @@ def _threads_shared_by(processes: int) -> Iterator[None]:
 def _captured(log: Path, on_progress: Listener) -> Iterator[None]:
     """Send stdout, where kfp.local prints what its steps print, to `log`; marked lines go to `on_progress`."""
     with (
-        log.open("w", encoding="utf-8") as file,
+        log.open("w", encoding="utf-8", errors="backslashreplace") as file,  # what policies write may be no text
         contextlib.redirect_stdout(_Splitter(file, on_progress)),
         warnings.catch_warnings(),
     ):
@@ -213,7 +213,7 @@ class _Splitter(io.TextIOBase):
 def _cause(log: Path) -> str:
     """The last error that a step printed."""
     errors = re.findall(
-        r"^\s*(?:lens_core\.errors\.)?(\w*(?:Error|Exception)\b: .*)$", log.read_text("utf-8"), re.MULTILINE
+        r"^[ \t]*(?:lens_core\.errors\.)?(\w*(?:Error|Exception)\b: .*)$", log.read_text("utf-8"), re.MULTILINE
     )
     ours = [error.removeprefix("LensError: ") for error in errors if error.startswith("LensError: ")]
     return (ours or errors or ["a pipeline step failed"])[-1]

@@ -372,5 +372,5 @@ def _reason(error: Any) -> str:
     """What the server's Status says, else HTTP's reason."""
     try:
         return str(json.loads(error.body)["message"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return str(error.reason)

@@ -10,6 +10,7 @@ from lens_core.report import plots
 from lens_core.report.run import DIFFERENCES, draw, render
 
 
+@plots.in_own_style
 def render_comparison(found: PairedComparison, output: Path) -> Path:
     """Write the report to `output`, and each plot as `plots/NAME.png` beside it."""
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -26,6 +27,10 @@ _LEGEND_INSIDE = 4
 """Entries that fit inside the axes; more would cover the curves and go below."""
 _TICKS, _LONG_TICK = 8, 6
 """Labels that fit below an axis, and the characters of one from which they have to stand upright."""
+
+
+in_own_style = matplotlib.style.context("default")
+"""Decorator: matplotlib would also take settings from a file `matplotlibrc` in the working directory."""
 
 
 def colours(labels: Sequence[str]) -> dict[str, str]:

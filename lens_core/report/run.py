@@ -52,6 +52,7 @@ class Sample:
     count: int
 
 
+@plots.in_own_style
 def render_report(
     title: str,
     what: str,

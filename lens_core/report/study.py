@@ -14,6 +14,7 @@ from lens_core.report import plots
 from lens_core.report.run import Plot, draw, percent, render
 
 
+@plots.in_own_style
 def render_study(
     study: Mapping[str, Any],
     histories: Mapping[str, Mapping[int, plots.History]],

@@ -18,6 +18,7 @@ _FEWEST = 4
 """Trials below which importances and a response surface would be noise."""
 
 
+@plots.in_own_style
 def render_sweep(sweep: Mapping[str, Any], best: str, output: Path) -> Path:
     """Write the report to `output`, and each plot as `plots/NAME.png` beside it.
 

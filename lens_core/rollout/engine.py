@@ -18,6 +18,7 @@ from lens_core.errors import LensError, first_line
 from lens_core.rollout.chat import require_system_role, require_working_template, templated
 from lens_core.rollout.decode import Sampled, sample
 from lens_core.rollout.exact import inexact_decoding
+from lens_core.rollout.fingerprint import NO_POLICY
 from lens_core.rollout.logprobs import sampling_logprobs
 from lens_core.rollout.shipped import resolved
 from lens_core.rollout.streams import row_uniforms, stream_seed
@@ -66,7 +67,7 @@ def load_policy(
         dtype: of the weights in memory; None: as they are stored.
 
     Raises:
-        LensError: if it holds no such model.
+        LensError: if it holds no such model, does not fit into memory, or needs a package that is not there.
     """
     from transformers import AutoModelForCausalLM
 
@@ -76,10 +77,7 @@ def load_policy(
             folder, use_safetensors=True, trust_remote_code=False, dtype="auto" if dtype is None else dtype
         )
     except Exception as error:  # of Transformers, safetensors and torch, about files that do not fit together
-        raise LensError(
-            f"{folder} holds no causal language model in Hugging Face format "
-            f"(config.json, model.safetensors, tokenizer files): {first_line(error)}"
-        ) from error
+        raise _refusal(folder, NO_POLICY, error) from error
     tokenizer = load_tokenizer(folder)
     _require_embeddings(model, tokenizer, folder)
     return model, tokenizer
@@ -94,11 +92,22 @@ def _require_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
         )
 
 
+def _refusal(folder: str | Path, complaint: str, error: Exception) -> LensError:
+    """What is said of an error while something is loaded: `complaint`, if it is about the files."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        return LensError(
+            f"{folder} does not fit into memory: take a smaller model or a larger machine, or end what else runs here"
+        )
+    if isinstance(error, ImportError):
+        return LensError(f"{folder} needs a package that cannot be imported: {first_line(error)}")
+    return LensError(f"{folder} {complaint}: {first_line(error)}")
+
+
 def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a model, from a local folder, or by name: a shipped one's, or from a hub.
 
     Raises:
-        LensError: if there is none.
+        LensError: as `load_policy`.
     """
     from transformers import AutoTokenizer
 
@@ -106,7 +115,7 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, padding_side="left")
     except Exception as error:  # of Transformers and tokenizers, whose own are no subclasses of anything
-        raise LensError(f"{folder} holds no tokenizer in Hugging Face format: {first_line(error)}") from error
+        raise _refusal(folder, "holds no tokenizer in Hugging Face format", error) from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from lens_core.errors import LensError, first_line
+from lens_core.files import read_json
 from lens_core.rollout.shipped import resolved
 
+NO_POLICY = "holds no causal language model in Hugging Face format (config.json, model.safetensors, tokenizer files)"
 _PARTS = (
     "config.json",
     "generation_config.json",
@@ -49,6 +53,34 @@ def is_known_by_content(folder: Path) -> bool:
 
 def _files(folder: Path) -> list[Path]:
     return sorted({path for part in _PARTS for path in folder.glob(part) if path.is_file()})
+
+
+def require_whole(policy: str | Path) -> None:
+    """Refuse a policy folder that is being written, or was cut short by a kill or a full disk, before it is loaded.
+
+    Raises:
+        LensError: naming what is missing or damaged.
+    """
+    folder = Path(policy)
+    if not folder.is_dir():  # a hub's name
+        return
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise LensError(f"{folder} {NO_POLICY}: it has no weights (*.safetensors)")
+    for path in weights:
+        try:
+            with safe_open(path, "np"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise LensError(
+                f"{path} is damaged, or being written ({first_line(error)}): restore it, or wait"
+            ) from error
+    for path in sorted(folder.glob("*.index.json")):
+        missing = sorted(set(read_json(path, "weight_map")["weight_map"].values()) - {each.name for each in weights})
+        if missing:
+            raise LensError(f"{folder} lacks {missing[0]}, which {path.name} names: restore it, or wait")
+    for path in (each for part in _PARTS for each in sorted(folder.glob(part)) if each.suffix == ".json"):
+        read_json(path)
 
 
 def _content(path: Path) -> str:

@@ -10,7 +10,7 @@ import os
 import random
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lens_core.errors import LensError, first_line
-from lens_core.processes import environment
+from lens_core.processes import Guard, environment
 from lens_core.rollout.decode import Sampled
 from lens_core.rollout.engine import SamplingConfig, end_tokens
 from lens_core.rollout.streams import stream_seed
@@ -52,12 +52,15 @@ class VllmEngine:
         if self._on_cpu and int(os.environ.get("WORLD_SIZE", "1")) > 1:
             # It would start torch.distributed for itself, and the ranks would then train without each other.
             raise LensError("vLLM on a CPU serves one process: start without torchrun, or leave out train.vllm")
-        with _boundary(f"vLLM cannot run {folder}"):
+        with ExitStack() as unless_it_runs, _boundary(f"vLLM cannot run {folder}"):
+            self._guard = unless_it_runs.enter_context(closing(Guard()))
             self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, padding_side="left")
             self.ends: Collection[int] = end_tokens(_generation_config(folder), self.tokenizer)
             with (
+                self._guard.watching(),
                 environment(
                     VLLM_ENABLE_V1_MULTIPROCESSING="0" if self._on_cpu else "1",
+                    VLLM_WORKER_MULTIPROC_METHOD="spawn",  # what is forked cannot be guarded
                     VLLM_LOGGING_LEVEL=os.environ.get("VLLM_LOGGING_LEVEL", "ERROR"),
                 ),
                 _proxies_left_alone() if self._on_cpu else nullcontext(),
@@ -71,6 +74,7 @@ class VllmEngine:
                     use_tqdm_on_load=False,
                     **(_cpu_arguments() if self._on_cpu else {}),
                 )
+            unless_it_runs.pop_all()
         self.max_length: int = self._llm.llm_engine.model_config.max_model_len
 
     def sample_ids(
@@ -133,6 +137,7 @@ class VllmEngine:
 
     def close(self) -> None:
         self._llm.llm_engine.engine_core.shutdown()
+        self._guard.close()
 
 
 def _require_vllm() -> None:

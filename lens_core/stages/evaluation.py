@@ -70,8 +70,8 @@ def evaluate(
         policy: a folder in Hugging Face format, or the name of one on the hub or shipped.
 
     Raises:
-        LensError: if `label` is no name, `output` is not ours (lens_core.folders), or holds the evaluation of another
-            policy or other problems, or with other settings.
+        LensError: if `label` is no name, `policy` is not whole, `output` is not ours (lens_core.folders), or holds the
+            evaluation of another policy or other problems, or with other settings.
     """
     checked_name(label, "label")
     check_imports(config)
@@ -79,8 +79,9 @@ def evaluate(
     from lens_core.evaluation.folder import Design, append, claim, finished, settings_of
     from lens_core.evaluation.summary import summarise
     from lens_core.report.viewer import render_viewer
-    from lens_core.rollout.fingerprint import identity
+    from lens_core.rollout.fingerprint import identity, require_whole
 
+    require_whole(policy)
     stage, evaluation = f"evaluate {label}", config.evaluation
     path = data / TEST_FILE if data.is_dir() else data
     problems = read_problems(path)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from lens_core.config import checked_address
+from lens_core.credentials import mask_log_records
 from lens_core.errors import LensError, first_line
 
 if TYPE_CHECKING:
@@ -63,8 +64,9 @@ def tracking_for(uri: str, run: str) -> Tracking | None:
     """Tracking at `uri`; where it is empty (KFP parameters cannot be None), in the run that the environment names.
 
     Kubeflow's MLflow plugin sets MLFLOW_RUN_ID and MLFLOW_TRACKING_URI in the steps that it tracks. Without both, the
-    run is not tracked.
+    run is not tracked. Called by a step, whose log is for others to read too: libraries say no credentials in it.
     """
+    mask_log_records()
     if not uri and "MLFLOW_RUN_ID" in os.environ:
         uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     return Tracking(uri, run) if uri else None
@@ -273,6 +275,14 @@ def equals(key: str, value: str) -> str:
     return f"{kind}.`{name}` = {quote}{value}{quote}" if dot else f"{key} = {quote}{value}{quote}"
 
 
+_ADMISSION = {
+    401: "; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to an account of that server",
+    403: f"; an administrator grants it, for the experiment {EXPERIMENT} too, or set MLFLOW_TRACKING_USERNAME and "
+    "MLFLOW_TRACKING_PASSWORD to an account that may do this",
+}
+"""What to do about an answer of a server that asks for accounts."""
+
+
 @contextmanager
 def refusals_named(uri: str) -> Iterator[None]:
     """What MLflow or its database refuses, as one line for a person: a wrong password, a run that is not there.
@@ -290,7 +300,5 @@ def refusals_named(uri: str) -> Iterator[None]:
             f"MLflow's database {uri} fails ({first_line(error)}): restore it, or choose another --home"
         ) from error
     except MlflowException as error:
-        hint = ""
-        if error.get_http_status_code() in (401, 403):
-            hint = "; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to an account that may do this"
+        hint = _ADMISSION.get(error.get_http_status_code(), "")
         raise LensError(f"MLflow at {uri}: {first_line(error)}{hint}") from error

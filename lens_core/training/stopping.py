@@ -21,7 +21,12 @@ STOP_FILE = "stop-requested"
 
 def stop_when_signalled(output: Path) -> AbstractContextManager[None]:
     """Inside the block SIGTERM and SIGHUP ask the training in `output` to stop."""
-    return handled(lambda *_: (output / STOP_FILE).touch())
+    return handled(lambda *_: ask_to_stop(output))
+
+
+def ask_to_stop(output: Path) -> None:
+    """Have the training in `output` stop after a checkpoint, wherever its workers are."""
+    (output / STOP_FILE).touch()
 
 
 def is_stop_asked(output: Path) -> bool:

@@ -102,7 +102,8 @@ class _Worker:
                 errors="surrogateescape",
                 process_group=0,  # a verifier's own processes end with it
             )
-            path = [folder for folder in sys.path if folder]  # without the working directory of `python -c`
+            # Without the working directory of `python -c`, and without what is no text, which Python passes over too.
+            path = [folder for folder in sys.path if folder and isinstance(folder, str)]
             asked = {"timeout_s": self._timeout_s, "path": path, **self._asked}
             line = self._reply(self._process, asked, _START_S)
             if not line:

@@ -14,6 +14,8 @@ STEP = {"pipelines.kubeflow.org/v2_component": "true"}
 REAPER = {"lens-grpo/calls-api-server": "true"}
 STRANGER = {"app": "stranger"}
 API_SERVER = "10.96.0.1"
+INTERNET = "203.0.113.1"
+CLOUD_METADATA = "169.254.169.254"
 
 CONNECTIONS: list[tuple[Any, Any, int, bool]] = [
     (WORKER, HEAD, 6379, True),
@@ -36,6 +38,9 @@ CONNECTIONS: list[tuple[Any, Any, int, bool]] = [
     (MLFLOW, API_SERVER, 6443, False),
     (DATABASE, API_SERVER, 443, False),
     (STRANGER, API_SERVER, 443, False),
+    (REAPER, INTERNET, 443, False),
+    (HEAD, CLOUD_METADATA, 443, False),
+    (REAPER, CLOUD_METADATA, 443, False),
 ]
 """Labels of a pod, labels of another one or an address, a port, and whether the first reaches the second."""
 

@@ -32,6 +32,12 @@ def rendered(folder: str) -> tuple[Manifest, ...]:
     return tuple(yaml.safe_load_all(text))
 
 
+def with_components(place: Path, folder: str, *components: str) -> str:
+    """A folder, made in `place`, that adds components to a folder of `k8s/`; `rendered` takes it."""
+    paths = [os.path.relpath(ROOT / "k8s/components" / each, place) for each in components]
+    return elsewhere(folder, "lens", place, components=paths)
+
+
 def elsewhere(folder: str, namespace: str, place: Path, **fields: Any) -> str:
     """Put a folder of `k8s/` into another namespace, as a team writes it: one kustomization of its own, in `place`.
 
@@ -44,7 +50,7 @@ def elsewhere(folder: str, namespace: str, place: Path, **fields: Any) -> str:
         "namespace": namespace,
         "resources": [os.path.relpath(ROOT / "k8s" / folder, place)],
     }
-    (place / "kustomization.yaml").write_text(yaml.safe_dump(kustomization | fields))
+    (place / "kustomization.yaml").write_text(yaml.safe_dump(kustomization | fields), "utf-8")
     return str(place)
 
 

@@ -2,14 +2,17 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from lens_core import stages
+from lens_core.cli.main import app
 from lens_core.data.ladder import LEVELS, ladder
 from lens_core.data.problem import Problem, write_problems
 from lens_core.errors import LensError
@@ -105,6 +108,19 @@ def test_torn_line_costs_its_problem_alone(tmp_path: Path, base: Path, problems:
     assert [each.text for each in new.completions] == [each.text for each in old.completions]
     confidences = [each.confidence for each in old.completions]
     assert [each.confidence for each in new.completions] == pytest.approx(confidences, rel=1e-5)
+
+
+def test_half_written_policy_is_refused_before_a_folder_is_claimed(
+    problems: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = shutil.copytree(base, tmp_path / "policy")
+    os.truncate(policy / "model.safetensors", 100)
+    monkeypatch.chdir(tmp_path)
+    words = ["evaluate", str(policy), "--data", str(problems), "--output", "evaluated", "--home", "home"]
+    result = CliRunner().invoke(app, words)
+    assert isinstance(result.exception, LensError)
+    assert "model.safetensors is damaged, or being written" in str(result.exception)
+    assert not (tmp_path / "evaluated").exists()
 
 
 def test_finished_evaluation_is_summed_up_again_and_not_drawn_again(

@@ -62,6 +62,20 @@ def test_error_of_a_worker_is_told_on_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_listener_that_fails_ends_the_training_with_a_checkpoint(base: Path, tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    def listener(step: int, _: dict[str, float]) -> None:
+        seen.append(step)
+        raise ValueError("nobody listens")
+
+    with pytest.raises(ValueError, match="nobody listens"):
+        on_ray(config("steps=200", "checkpoint_every=1000"), base, tmp_path / "run", TWO, listener)
+    (saved,) = (tmp_path / "run").glob("checkpoint-*")
+    assert seen == [1]
+    assert int(saved.name.rpartition("-")[2]) < 200
+
+
 def test_steps_that_do_not_divide_are_refused_before_any_work(base: Path, tmp_path: Path) -> None:
     with pytest.raises(LensError, match=r"12 completions a step .* do not divide over 5 processes"):
         on_ray(config(), base, tmp_path / "run", Workers(5, 5))

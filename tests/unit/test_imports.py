@@ -34,7 +34,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"pydantic", "datasets", "pyarrow", "reasoning_gym", "rensa", "yaml"},
     ),
     "rollout": (
-        {"errors", "processes", "progress", "config"},
+        {"errors", "files", "processes", "progress", "config"},
         {"jinja2", "numpy", "torch", "transformers", "tokenizers", "pydantic", "safetensors", "vllm"},
     ),
     "training": (
@@ -43,7 +43,18 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "evaluation": ({"errors", "files", "config", "data", "verify", "rollout"}, {"numpy", "pydantic", "scipy"}),
     "distributed": (
-        {"errors", "files", "processes", "signals", "config", "data", "rollout", "training", "evaluation"},
+        {
+            "errors",
+            "credentials",
+            "files",
+            "processes",
+            "signals",
+            "config",
+            "data",
+            "rollout",
+            "training",
+            "evaluation",
+        },
         {"ray", "optuna", "torch", "transformers", "safetensors"},
     ),
     "tracking": (

@@ -39,6 +39,9 @@ def test_what_a_module_raises_is_told_from_a_name_that_is_missing(
     (tmp_path / "leaving_rewards.py").write_text("raise SystemExit(0)\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"'leaving_rewards:f' cannot be imported: SystemExit: 0$"):
         find_function("leaving_rewards:f", "objective")
+    (tmp_path / "skipping_rewards.py").write_text("raise BaseException('skipped')\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"'skipping_rewards:f' cannot be imported: BaseException: skipped$"):
+        find_function("skipping_rewards:f", "objective")
     (tmp_path / "silent_rewards.py").write_text("raise RuntimeError\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"'silent_rewards:f' cannot be imported: RuntimeError$"):
         find_function("silent_rewards:f", "objective")

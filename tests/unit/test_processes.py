@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lens_core.processes import guarded, python
+from lens_core.processes import Guard, guarded, python
 
 SAYS_WHICH = "import json; print(json.__file__)"
 
@@ -121,3 +121,38 @@ def test_program_that_a_process_becomes_is_guarded_too() -> None:
     driver.kill()
     driver.wait()
     assert psutil.wait_procs([grandchild], timeout=30)[1] == []
+
+
+ENGINE = """
+import multiprocessing, os, sys, time
+from lens_core.processes import Guard
+if __name__ == "__main__":
+    guard = Guard()
+    with guard.watching():  # as vLLM starts its engine: a process that outlives the block
+        engine = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(600,))
+        engine.start()
+    assert not any(name.startswith("LENS_GUARDED_") for name in os.environ)
+    print(engine.pid, flush=True)
+    sys.stdin.readline()
+    engine.kill()
+    guard.close()
+"""
+
+
+def test_guard_goes_beyond_the_block_in_which_a_process_was_started(tmp_path: Path) -> None:
+    (tmp_path / "engine.py").write_text(ENGINE, "utf-8")
+    driver = subprocess.Popen(python(str(tmp_path / "engine.py")), stdout=subprocess.PIPE, text=True)
+    assert driver.stdout is not None
+    engine = psutil.Process(int(driver.stdout.readline()))
+    guards = [each for each in psutil.Process(driver.pid).children() if each.pid != engine.pid]
+    driver.kill()
+    driver.wait()
+    assert psutil.wait_procs([engine, *guards], timeout=30)[1] == []
+
+
+def test_guard_that_is_closed_is_gone(tmp_path: Path) -> None:
+    before = psutil.Process().children()
+    guard = Guard()
+    assert len(psutil.Process().children()) == len(before) + 1
+    guard.close()
+    assert psutil.Process().children() == before

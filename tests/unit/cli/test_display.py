@@ -26,6 +26,26 @@ def test_other_lines_are_no_progress() -> None:
     assert parse_marked('lens-progress {"stage": "a"}') is None
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        '"done": 1e999, "total": 2, "text": "", "rows": []',
+        f'"done": {"9" * 5000}, "total": 2, "text": "", "rows": []',
+        f'"done": {"9" * 50}, "total": 2, "text": "", "rows": []',
+        '"done": true, "total": 2, "text": "", "rows": []',
+        '"done": "1", "total": 2, "text": "", "rows": []',
+        '"done": 1, "total": 2, "text": {}, "rows": []',
+        '"done": 1, "total": 2, "text": "", "rows": [1]',
+        '"done": 1, "total": 2, "text": "", "rows": [{"a": "b"}, {"c": "d"}]',
+        '"done": 1, "total": 2, "text": "", "rows": [{"a": 1}]',
+        f'"done": 1, "total": 2, "text": "", "rows": {"[" * 100_000}',
+    ],
+)
+def test_forged_progress_is_none(fields: str) -> None:
+    """Whatever a step runs may print it: a verifier, a library, what a policy wrote."""
+    assert parse_marked(f'lens-progress {{"stage": "a", {fields}}}') is None
+
+
 def test_without_a_terminal_each_tenth_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with Display() as display:
         for done in range(101):

@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
+import pytest
 import typer
 from typer.testing import CliRunner
 
 from lens_core.cli.main import app as lens
-from lens_core.cli.options import made_of_options
+from lens_core.cli.options import made_of_options, store_of
+from lens_core.errors import LensError
 
 MADE: list[str] = []
 
@@ -73,3 +76,10 @@ def test_help_speaks_only_of_options_that_the_command_has() -> None:
             assert mentioned <= has, f"lens {name}: {each.name}"
             spoken_of += len(mentioned)
     assert spoken_of > 5
+
+
+def test_home_that_no_address_can_name_is_refused(tmp_path: Path) -> None:
+    """SQLite would open what stands before the question mark, a file outside of the home folder."""
+    with pytest.raises(LensError, match=r"what\?mode=memory has a question mark in its name"):
+        store_of(None, tmp_path / "what?mode=memory")
+    assert store_of(None, tmp_path / "a b#c%41").startswith("sqlite:////")

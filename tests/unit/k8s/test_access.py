@@ -1,12 +1,24 @@
 """Who may do what: rights at the API server, and connections between pods."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lens_core.kube.rights import JOB, LAUNCHER
-from tests.helpers.connections import API_SERVER, CONNECTIONS, MLFLOW, S3, STEP, WORKER, connects
-from tests.helpers.manifests import PLATFORMS, RENDERED, Manifest, of_kind, pod_templates, rendered
+from tests.helpers.connections import (
+    API_SERVER,
+    CONNECTIONS,
+    HEAD,
+    INTERNET,
+    MLFLOW,
+    REAPER,
+    S3,
+    STEP,
+    WORKER,
+    connects,
+)
+from tests.helpers.manifests import PLATFORMS, RENDERED, Manifest, of_kind, pod_templates, rendered, with_components
 
 GRANTED = {
     "lens-launcher": {
@@ -67,7 +79,8 @@ def test_roles_are_bound_to_their_accounts_and_no_others(folder: str) -> None:
 @pytest.mark.parametrize("folder", RENDERED)
 def test_nothing_is_granted_outside_of_the_namespace(folder: str) -> None:
     assert of_kind(folder, "ClusterRole") == of_kind(folder, "ClusterRoleBinding") == {}
-    cluster_wide = {"Namespace", "ResourceFlavor", "ClusterQueue"}
+    policies = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+    cluster_wide = {"Namespace", "ResourceFlavor", "ClusterQueue", *policies}
     namespaces = {each["metadata"].get("namespace") for each in rendered(folder) if each["kind"] not in cluster_wide}
     assert namespaces == {"lens"}
 
@@ -94,14 +107,28 @@ def test_connections(folder: str, source: Any, target: Any, port: int, expected:
     [
         ("overlays/local", MLFLOW, S3, 8333, True),
         ("overlays/local", WORKER, S3, 8333, False),
-        ("overlays/local", WORKER, "203.0.113.1", 443, False),
-        ("overlays/gpu", WORKER, "203.0.113.1", 443, True),
-        ("overlays/gpu", WORKER, "203.0.113.1", 80, False),
+        ("overlays/local", WORKER, INTERNET, 443, False),
+        ("overlays/local", HEAD, INTERNET, 443, False),
+        ("overlays/local", HEAD, INTERNET, 6443, False),
+        ("overlays/gpu", HEAD, INTERNET, 443, True),
+        ("overlays/gpu", HEAD, INTERNET, 6443, False),
+        ("overlays/gpu", WORKER, INTERNET, 443, True),
+        ("overlays/gpu", WORKER, INTERNET, 80, False),
         ("overlays/gpu", STEP, MLFLOW, 5000, False),
         ("overlays/production", STEP, MLFLOW, 5000, True),
         ("overlays/production", STEP, API_SERVER, 443, True),
-        ("overlays/production", MLFLOW, "203.0.113.1", 443, True),
+        ("overlays/production", STEP, INTERNET, 443, False),
+        ("overlays/production", MLFLOW, INTERNET, 443, True),
     ],
 )
 def test_connections_that_components_bring(folder: str, source: Any, target: Any, port: int, expected: bool) -> None:
     assert connects(folder, source, target, port) is expected
+
+
+def test_api_server_with_a_public_address_is_let_through_by_a_component(tmp_path: Path) -> None:
+    build = with_components(tmp_path, "overlays/local", "public-api-server")
+    for source in (HEAD, REAPER):
+        assert connects(build, source, INTERNET, 6443)
+        assert not connects(build, source, INTERNET, 80)
+    assert not connects(build, WORKER, INTERNET, 443)
+    assert not connects(build, MLFLOW, INTERNET, 443)

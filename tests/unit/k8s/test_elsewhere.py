@@ -28,7 +28,9 @@ from tests.helpers.manifests import (
 from tests.helpers.manifests import elsewhere as put_elsewhere
 
 NAMESPACE = "team-a"
-OF_THE_CLUSTER = {"Namespace", "ResourceFlavor", "ClusterQueue"}
+OF_THE_CLUSTER = {
+    "Namespace", "ResourceFlavor", "ClusterQueue", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding",
+}  # fmt: skip
 OF_KUBEFLOW = {"default-editor", "pipeline-runner"}
 """Made by its profile controller in every profile; by its installation in its own namespace."""
 

@@ -5,19 +5,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
 
 from lens_components.image import IMAGE
 from tests.helpers.manifests import ROOT, containers, pod_templates, rendered
 
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 DOCKERFILES = sorted((ROOT / "images").glob("*/Dockerfile"))
-
-
-def pins(path: Path) -> dict[str, str]:
-    """Name and version of every line; a line that pins nothing fails."""
-    lines = [line for line in path.read_text("utf-8").splitlines() if line and not line.startswith("#")]
-    return {Requirement(line).name.lower(): str(Requirement(line).specifier).removeprefix("==") for line in lines}
 
 
 def test_manifests_use_the_images_of_this_version() -> None:
@@ -55,9 +48,3 @@ def test_image_installs_every_package_of_the_project() -> None:
     text = (ROOT / "images/lens/Dockerfile").read_text("utf-8")
     for package in (pattern.removesuffix("*") for pattern in found["include"]):
         assert re.search(rf"^COPY {package} {package}$|\bln -s \w+ {package}\b", text, re.MULTILINE), package
-
-
-def test_server_requirements_are_pinned_beside_the_constraints() -> None:
-    own, common = pins(ROOT / "images/mlflow/requirements.txt"), pins(ROOT / "constraints.txt")
-    assert all(re.fullmatch(r"[\d.]+", version) for version in own.values())
-    assert all(common.get(name, version) == version for name, version in own.items()), "two pins of one package"

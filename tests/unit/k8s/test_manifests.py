@@ -15,10 +15,8 @@ from kubernetes.utils.quantity import parse_quantity
 from typer.testing import CliRunner
 
 from lens_core.cli.main import app
-from lens_core.kube.rayjob import Job
-from lens_core.kube.rayjob import manifest as rayjob
 from lens_core.kube.rules import check
-from lens_core.kube.settings import load_cluster
+from tests.helpers.admission import launched
 from tests.helpers.crds import errors
 from tests.helpers.manifests import (
     PLATFORMS,
@@ -38,12 +36,6 @@ KUBERNETES = ("1.33", "1.37")
 RAY = {"RayCluster", "RayJob"}
 WITHOUT_SCHEMA = {"ResourceFlavor", "ClusterQueue", "LocalQueue", "PodMonitor"}
 """Kueue's and Prometheus' kinds: no schema of theirs is at hand, and nothing checks their fields here."""
-
-
-def launched(folder: str) -> Manifest:
-    """The RayJob that `lens k8s launch` makes of an overlay's settings."""
-    settings = load_cluster(ROOT / "k8s" / folder / "cluster.yaml")
-    return rayjob(Job("r", "train", 0, ("lens", "train"), settings, "lens"))
 
 
 @pytest.mark.parametrize("folder", RENDERED)

@@ -2,6 +2,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import matplotlib
 import pytest
 
 from lens_core.evaluation.by_problem import compare_results, verdict
@@ -212,3 +213,11 @@ def test_method_has_one_colour_in_every_plot(tmp_path: Path) -> None:
 def test_ids_are_unique_in_the_page(tmp_path: Path) -> None:
     ids = re.findall(r'\bid="([^"]+)"', render(tmp_path))
     assert len(ids) == len(set(ids))
+
+
+def test_settings_of_the_working_directory_do_not_reach_a_report(tmp_path: Path) -> None:
+    """A file `matplotlibrc` in a downloaded folder; LaTeX is most often not even there, and the report would fail."""
+    with matplotlib.rc_context({"text.usetex": True, "figure.facecolor": "red"}):
+        page = render(tmp_path)
+        assert matplotlib.rcParams["text.usetex"] is True
+    assert page == render(tmp_path)

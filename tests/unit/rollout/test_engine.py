@@ -2,6 +2,8 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+import torch
+import transformers
 from transformers import Qwen2Config
 from trl import GRPOTrainer
 
@@ -135,3 +137,26 @@ def test_evaluation_beyond_the_positions_is_refused_before_any_sampling() -> Non
     groups = sample_rollouts(engine, ["1+1", "1" * 2050], 2, SamplingConfig(max_new_tokens=4, batch_size=2), seed=0)
     with pytest.raises(LensError, match="exceed the policy's 2048 positions"):
         next(groups)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "does not fit into memory"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "does not fit into memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "does not fit into memory"),
+        (ImportError("X requires the package tiktoken"), "needs a package that cannot be imported: X requires the"),
+        (ValueError("no such architecture"), "holds no .*: no such architecture"),
+    ],
+)
+@pytest.mark.parametrize("part", ["AutoModelForCausalLM", "AutoTokenizer"])
+def test_what_is_no_fault_of_the_files_is_said(
+    part: str, error: Exception, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(getattr(transformers, part), "from_pretrained", fail)
+    with pytest.raises(LensError, match=said) as caught:
+        load_policy(save_tiny_policy(tmp_path))
+    assert "\n" not in str(caught.value)

@@ -182,3 +182,10 @@ def test_grader_ends_with_the_process_that_started_it_in_the_middle_of_an_answer
     parent.kill()
     parent.wait()
     assert psutil.wait_procs([process], timeout=10)[1] == []
+
+
+def test_search_path_may_hold_what_is_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python passes over it when it imports, and so does a grader."""
+    monkeypatch.setattr(sys, "path", [Path("/somewhere"), None, *sys.path])
+    with Grader() as grader:
+        assert grader.grade("\\boxed{x+1}", "1+x").outcome is Outcome.CORRECT
