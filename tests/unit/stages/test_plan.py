@@ -59,11 +59,11 @@ def test_data_that_would_be_used_is_shown(tmp_path: Path) -> None:
         "training": "ladder, 3 of each level",
         "evaluation": "ladder, 2 of each level",
     }
-    prepare(settings.data, tmp_path / "data")
+    summary = prepare(settings.data, tmp_path / "data")
     # Whatever the configuration's own data are.
     assert plan_training(load_config("demo"), "lens", data=tmp_path / "data")["Data"] == {
         "folder": f"{tmp_path / 'data'}, made of ladder",
-        "problems": "15 to train on, 10 to evaluate on",
+        "problems": f"{summary.train} to train on, 10 to evaluate on",
     }
 
 
