@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 import requests
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
+from mlflow.exceptions import MlflowException
 from moto.server import ThreadedMotoServer
 
 from lens_core.errors import LensError
@@ -26,7 +28,10 @@ from tests.helpers.prerequisites import missing
 
 pytestmark = pytest.mark.integration
 
+ADMIN, ADMIN_PASSWORD = "admin", "an administrator's password"
 USER, PASSWORD = "team", "a long password"
+GUEST = "guest"
+GRANT, REVOKE = "3.0/mlflow/users/permissions/grant", "3.0/mlflow/users/permissions/revoke"
 BUCKET = "lens"
 
 
@@ -77,16 +82,14 @@ def team(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Te
         "s3", endpoint_url=endpoint, aws_access_key_id="key", aws_secret_access_key="secret", region_name="us-east-1"
     )
     s3.create_bucket(Bucket=BUCKET)
-    (folder / "auth.ini").write_text(
-        f"[mlflow]\ndefault_permission = EDIT\ndatabase_uri = sqlite:///{folder}/auth.db\n"
-        f"admin_username = {USER}\nadmin_password = {PASSWORD}\n"
-        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
-    )
+    (folder / "auth.ini").write_text(readme_settings(f"sqlite:///{folder}/auth.db"))
     environment = {
         **os.environ,
         **keys,
         "MLFLOW_S3_ENDPOINT_URL": endpoint,
         "MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini"),
+        "MLFLOW_AUTH_ADMIN_USERNAME": ADMIN,
+        "MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN_PASSWORD,
         "MLFLOW_FLASK_SERVER_SECRET_KEY": "of a test",
     }
     command = [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth", "--workers", "1"]
@@ -106,12 +109,27 @@ def team(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Te
             assert server.poll() is None, (folder / "log").read_text()
             assert time.monotonic() < deadline, (folder / "log").read_text()
             time.sleep(0.1)
+        for name in (USER, GUEST):
+            asked(uri, "2.0/mlflow/users/create", username=name, password=PASSWORD)
         yield Team(uri, s3)
     finally:
         if server.poll() is None:
             os.killpg(server.pid, signal.SIGKILL)
             server.wait()
         moto.stop()
+
+
+def readme_settings(database: str) -> str:
+    """The server's settings as k8s/README.md has them, with another database."""
+    readme = (Path(__file__).parents[2] / "k8s/README.md").read_text("utf-8")
+    (text,) = re.findall(r"^cat > basic_auth.ini <<END\n(.*?)^END$", readme, re.MULTILINE | re.DOTALL)
+    assert "default_permission = NO_PERMISSIONS" in text
+    return re.sub(r"^database_uri = .*$", f"database_uri = {database}", text, flags=re.MULTILINE)
+
+
+def asked(uri: str, path: str, **values: str) -> None:
+    """What an administrator asks of the server."""
+    requests.post(f"{uri}/api/{path}", json=values, auth=(ADMIN, ADMIN_PASSWORD), timeout=30).raise_for_status()
 
 
 def answers(uri: str) -> bool:
@@ -123,8 +141,7 @@ def answers(uri: str) -> bool:
 
 @pytest.fixture
 def signed_in(team: Team, monkeypatch: pytest.MonkeyPatch) -> Team:
-    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", USER)
-    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
+    sign_in(monkeypatch, USER)
     return team
 
 
@@ -152,6 +169,36 @@ def test_wrong_password_is_one_line_with_the_remedy(team: Team, monkeypatch: pyt
         stage_run(Tracking(team.uri, "team"), "train"),
     ):
         pass
+
+
+def sign_in(patch: pytest.MonkeyPatch, name: str) -> None:
+    patch.setenv("MLFLOW_TRACKING_USERNAME", name)
+    patch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
+
+
+def test_account_sees_and_changes_nothing_of_others_until_it_is_granted(
+    signed_in: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracking, client = Tracking(signed_in.uri, "team"), MlflowClient(tracking_uri=signed_in.uri)
+    with stage_run(tracking, "train") as run:
+        experiment = client.get_run(run.run_id).info.experiment_id
+    sign_in(monkeypatch, GUEST)
+    assert [each.name for each in client.search_experiments()] == []
+    with pytest.raises(MlflowException, match="Permission denied"):
+        client.get_run(run.run_id)
+    with pytest.raises(LensError, match="an administrator grants it") as caught, stage_run(tracking, "train"):
+        pass
+    assert "\n" not in str(caught.value)
+    on = {"username": GUEST, "resource_type": "experiment", "resource_id": experiment}
+    asked(signed_in.uri, GRANT, permission="READ", **on)
+    assert client.get_run(run.run_id).info.status == "FINISHED"
+    with pytest.raises(LensError, match="an administrator grants it"), stage_run(tracking, "train"):
+        pass
+    asked(signed_in.uri, REVOKE, **on)
+    asked(signed_in.uri, GRANT, permission="EDIT", **on)
+    with stage_run(tracking, "train") as other:
+        pass
+    assert client.get_run(other.run_id).info.experiment_id == experiment
 
 
 def test_run_that_kubeflow_opened_is_joined_and_left_running(signed_in: Team, monkeypatch: pytest.MonkeyPatch) -> None:
