@@ -32,10 +32,10 @@ def rendered(folder: str) -> tuple[Manifest, ...]:
     return tuple(yaml.safe_load_all(text))
 
 
-def with_components(place: Path, folder: str, *components: str) -> str:
+def with_components(place: Path, folder: str, *components: str, namespace: str = "lens") -> str:
     """A folder, made in `place`, that adds components to a folder of `k8s/`; `rendered` takes it."""
     paths = [os.path.relpath(ROOT / "k8s/components" / each, place) for each in components]
-    return elsewhere(folder, "lens", place, components=paths)
+    return elsewhere(folder, namespace, place, components=paths)
 
 
 def elsewhere(folder: str, namespace: str, place: Path, **fields: Any) -> str:

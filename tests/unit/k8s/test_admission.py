@@ -63,11 +63,24 @@ def is_variable(path: tuple[str, ...]) -> bool:
     return path[:3] == ("env", "valueFrom", "secretKeyRef") or path[0] == "envFrom"
 
 
-def test_policy_knows_every_way_to_a_secret(crds: Path) -> None:
-    """That KubeRay's own description of a RayJob has; a RayCluster is a part of it."""
+def spec_of_a_rayjob(crds: Path) -> Any:
     crd = yaml.load((crds / "ray.io_rayjobs.yaml").read_text("utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     schema = next(each for each in crd["spec"]["versions"] if each["name"] == "v1")["schema"]["openAPIV3Schema"]
-    ways = [path for path in fields(schema["properties"]["spec"], ("spec",))
+    return schema["properties"]["spec"]
+
+
+def test_what_the_server_fills_in_is_let_in(crds: Path) -> None:
+    """A policy sees a job with the defaults of its CRD."""
+    cluster = spec_of_a_rayjob(crds)["properties"]["rayClusterSpec"]["properties"]
+    groups = [cluster["headGroupSpec"], cluster["workerGroupSpecs"]["items"]]
+    filled = {name for group in groups for name, each in group["properties"].items() if "default" in each}
+    assert "numOfHosts" in filled <= listed("g")
+    assert {name for name, each in cluster.items() if "default" in each} <= listed("variables.cluster")
+
+
+def test_policy_knows_every_way_to_a_secret(crds: Path) -> None:
+    """That KubeRay's own description of a RayJob has; a RayCluster is a part of it."""
+    ways = [path for path in fields(spec_of_a_rayjob(crds), ("spec",))
             if re.search("secret|serviceaccount(name)?$", path[-1], re.IGNORECASE)]  # fmt: skip
     assert len(ways) > 50
     assert [".".join(path) for path in ways if not is_known(path)] == []
