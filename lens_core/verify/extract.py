@@ -304,7 +304,7 @@ def refine(answer: str) -> str:
 
 _LISTED = re.compile(r"\b(?:and|to)\b|,\s|;", re.IGNORECASE)
 _COUNTED = re.compile(
-    rf"^(\s*{_NUMBER.pattern}(?:\s+[a-z]+){{1,3}}?)\s+(?:on|in|for|from|at|among|across|over|per|each)\s[^.;?\n]*\d[^.;?\n]*\.?\s*$"
+    rf"^(?!.*(?:{_OPEN}))(\s*{_NUMBER.pattern}(?:\s+[a-z]+){{1,3}}?)\s+(?:on|in|for|from|at|among|across|over|per|each)\s[^.;?\n]*\d[^.;?\n]*\.?\s*$"
 )
 """`36 wheels on 9 cars`: what is counted, and what of."""
 

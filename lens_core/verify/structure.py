@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from lens_core.verify import units
 from lens_core.verify.extract import AND, HEDGE, OR
+from lens_core.verify.numerals import SPELLED
 
 MAX_DEPTH = 40
 """Of brackets and of structures in one another; no answer to a mathematical question comes near it."""
@@ -123,7 +124,7 @@ _CHOICE = re.compile(
     r"\(?(?P<letter>[A-Ja-j])\)?",
     re.IGNORECASE,
 )
-_OPTION = re.compile(r"[\s,;\d]\(?[A-J][.):]")
+_OPTION = re.compile(r"[\s,;\d]\(?[A-J][.):]|^\([A-J]\)$")
 _CHOICE_WITH_REST = re.compile(
     r"(?:\(([A-J])\)|\\text\{\(?([A-J])[).:]\s*\}|([A-J])(?:[.:] |\) ?)|\\text\{\(([A-J])\)\s*)(?! ?,)(.+)"
 )
@@ -392,6 +393,14 @@ _UNIT = re.compile(
 _FUNCTIONS = re.compile(r"(?:sin|cos|tan|cot|sec|csc|ln|log|exp|sqrt|pi|mod)\b")
 
 
+_CHANGES = re.compile(
+    r"^and\b|^(?:squared|cubed)\b|\b(?:tenth|hundredth|thousandth|millionth|halve|third|fifth|eighth)s\b"
+    rf"|\b(?:plus|minus|times|over) {SPELLED.pattern}",
+    re.IGNORECASE,
+)
+"""Words behind a number that make another number of it."""
+
+
 def _quantity(text: str) -> Node:
     """An expression with its unit and percent sign taken off; Text where what stands behind it is no mere unit."""
     text = re.sub(r"(?<=\d) ?(?:\^?\{?\\text\{)?(?:st|nd|rd|th)\}{0,2}$", "", text)  # 11th
@@ -403,7 +412,7 @@ def _quantity(text: str) -> Node:
     if match and ("\\text" in match["unit"] or _is_unit(match["unit"])):
         name = re.sub(r"\\text\{([^{}]*)\}", r"\1", match["unit"])
         has_digits = re.search(r"\d", re.sub(r"\^\{?-?\d", "", name)) is not None
-        if HEDGE.search(name) or (has_digits and not units.parse(name)):
+        if HEDGE.search(name) or _CHANGES.search(name.strip()) or (has_digits and not units.parse(name)):
             return Text(words(f"{match['value']} {name}"))
         value = match["value"].strip()
         if value.endswith("\\degree"):
@@ -463,11 +472,10 @@ def _unconditional(text: str) -> str:
 def _conditions(main: str, condition: str) -> bool:
     """Whether `condition` speaks of letters of the main part alone, and takes nothing back."""
     written = set(re.findall(r"\\[a-zA-Z]+|[a-zA-Z]", re.sub(r"\\text\{[^{}]*\}", " ", main)))
-    return (
-        bool(main.strip())
-        and set(_LETTER.findall(_SETS.sub(" ", condition))) <= written
-        and HEDGE.search(condition) is None
-    )
+    letters = set(_LETTER.findall(_SETS.sub(" ", condition)))
+    if not main.strip() or HEDGE.search(condition):
+        return False
+    return letters <= written and (bool(letters) or re.search(r"\d", condition) is None)
 
 
 _LETTER = re.compile(
