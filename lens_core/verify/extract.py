@@ -91,16 +91,18 @@ _CLAUSE_END = re.compile(
     r",?\s+\b(?:because|since|as|where|which|so|when|while|if|but|hence|thus|meaning|given|obtained|found|weil|da|denn|parce|car|"
     r"porque|pues|потому|так как)\b"
     r"|,\s+(?=(?:the|an?\s[a-z]|this|that|it|its|he|she|they|we|you|with|in|for|after|by|of|[a-z]+ing)\s)"
+    r"|,\s+(?:and )?not\s"
     r"|\s+[(（](?=[a-zA-Z]{2,}|[^\x00-\u04ff])|[，；、]?(?:因为|因為|所以|ので|から)"
 )
 """Where what is said of an answer begins: `17, which is prime`."""
 _DENIAL = re.compile(
     r"(?:\b(?:is|are|be|was|were|equals?|does|do|can|could)\s+(?:not|never)|n't|\bcannot|\bimpossible|\bnever|≠|\\neq?"
-    r"|\brules? out|\brather than|\bn'est pas|\bno es|\bnicht|\bне)\b[^\d,;:\n]{0,30}$",
+    r"|\brules? out|\brather than|\bn'est pas|\bno es|\bnão é|\bnon è|\bnicht|\bне|不是?)"
+    r"(?:\b|(?=\d))[^\d,;:\n]{0,30}$",
     re.IGNORECASE,
 )
 """What makes `61` behind it no answer."""
-_DENIED = re.compile(r"\W*(?:\b(?:not|never|cannot|nicht|ne)\b|n't\b)", re.IGNORECASE)
+_DENIED = re.compile(r"\W*(?:\b(?:not|never|cannot|nicht|ne|не|no es|não|non è)\b|n't\b|\bn'est\b|不)", re.IGNORECASE)
 _NO_VALUE = re.compile(r"(?:no|none|undefined|does|infinit\w*|impossible|empty|all|any|indeterminate)\b", re.IGNORECASE)
 _META = re.compile(
     r"(?:thus|therefore|now|hence|also|indeed|easily|as|the|a|an)?\s*(?:verified|correct|confirmed|boxed|above|below|given|stated|shown|found|"
@@ -168,17 +170,20 @@ def find_answer(completion: str, gold: str = "", strict: bool = False) -> Found 
 _MARKUP = re.compile(r"(?m)^[ \t]*(?:#{1,6}[ \t]+[^\n]*$|>[ \t]+|(?:\d{1,2}[.)]|[-*+•])[ \t]+(?=\*\*))")
 """Of Markdown: headings, quotations, numbers of a list."""
 _CHOSEN = re.compile(
-    r"\b(?:it'?s|it is|choose|pick|select|go with|must be)\s+\**\(?([A-J])\)?(?![a-zA-Z'])\**"
+    r"\b(?i:it'?s|it is|choose|pick|select|go with|must be|option|choice)\s+\**\(?(?P<last>[A-J])\)?(?![a-zA-Z'])\**"
     r"(?!\s*(?:,|/|or|and)\s*\(?[A-J]\b)"
+    r"|(?<![a-zA-Z/] )(?<![a-zA-Z])(?P<first>[A-J])\)? is (?:the )?(?:correct|right|answer)"
 )
 
 
 def _last(text: str, kind: Kind) -> str | None:
     """The answer of a text without any phrase that announces it."""
     if kind == "letter" and (chosen := list(_CHOSEN.finditer(text))):
-        return chosen[-1][1]
+        return chosen[-1]["last"] or chosen[-1]["first"]
     is_short = len(text) < 100 and "\n" not in text
-    if _is_bare(text) or (is_short and (_COUNTED.match(text) or (kind == "value" and SPELLED.match(text)))):
+    if _is_bare(text) or (
+        is_short and (_COUNTED.match(text) or (kind == "value" and SPELLED.match(text)) or kind == "words")
+    ):
         return text
     return _last_mathematics(text)
 
@@ -234,7 +239,8 @@ def _said(pattern: re.Pattern[str], text: str, start: int, kind: Kind, outranks_
     """
     for match in list(pattern.finditer(text, start))[-_MAX_PHRASES:][::-1]:
         said = _statement(text[match.end() :])
-        if said is None or _DENIED.search(match[0]) or _DENIED.match(text, match.end()):
+        clause = re.split(r"[.,;:!?\n]", text[max(0, match.start() - 10) : match.start()])[-1] + match[0]
+        if said is None or _DENIED.search(clause) or _DENIED.match(text, match.end()):
             continue
         if _is_of(kind, said) or (not outranks_box and (re.search(r"\d", said) or _NO_VALUE.match(said))):
             return _only_letter(said) if kind == "letter" else said
@@ -507,7 +513,7 @@ def _start_of_list(text: str, parts: list[re.Match[str]]) -> int:
 
 
 _RUN = re.compile(
-    r"(?:\\[a-zA-Z]+\s?|\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}|[\d.,]*\d|(?<![a-zA-Z\\])[a-zA-Z](?![a-zA-Z])|[-+*/=^_()|<>!]"
+    r"(?:\\[a-zA-Z]+\s?|\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}|[\d.,]*\d|(?<![a-zA-Z\\])[a-zA-Z](?![a-zA-Z])|[-+*/=^_()|<>!π√]"
     r"|(?<=[-+*/=<>)}\da-z]) (?=[-+*/=<>\\\d(]))+"
 )
 """A formula without delimiters, where it holds a LaTeX command or a power."""
@@ -524,7 +530,7 @@ def _last_mathematics(text: str) -> str | None:
     """The last formula or number of a text, whichever ends later, with those that are joined to it."""
     spans = list(_spans(text))
     behind = spans[-1].end() if spans else 0
-    runs = [match for match in _RUN.finditer(text, behind) if re.search(r"\\[a-zA-Z]|[\w)]\^", match[0])]
+    runs = [match for match in _RUN.finditer(text, behind) if re.search(r"\\[a-zA-Z]|[\w)]\^|[π√]", match[0])]
     numbers = [match for match in _NUMBER.finditer(text) if match.start() >= behind]
     if runs and (not numbers or numbers[-1].end() <= runs[-1].end()):
         return None if _is_denied(text, runs[-1].start()) else runs[-1][0].strip(" =,.")

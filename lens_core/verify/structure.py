@@ -238,7 +238,7 @@ _SAME_WORDS = {
 def words(text: str) -> str:
     """Words without case, articles and punctuation."""
     text = re.sub(r"(?<=\b[a-zA-Z])\.(?=[a-zA-Z]|$|\s)", "", text.lower())  # p.m.
-    text = re.sub(r"[^\w\s+*/=<>-]", " ", text)
+    text = re.sub(r"^there (?:is|are|exists?) ", "", re.sub(r"[^\w\s+*/=<>-]", " ", text))
     text = " ".join(word for word in text.split() if word not in ("the", "a", "an") or len(text.split()) == 1)
     return _SAME_WORDS.get(text, text)
 
