@@ -50,9 +50,9 @@ class Fuzzing:
             self._finish()
         for completion in (text, f"\\boxed{{{text}}}"):
             answer = find_answer(completion)
-            if answer is not None and len(answer) <= MAX_ANSWER_CHARS:
+            if answer is not None and len(answer.text) <= MAX_ANSWER_CHARS:
                 try:
-                    parse(normalise(refine(answer)))
+                    parse(normalise(refine(answer.text)))
                 except TooComplexError:
                     self.counts["too complex"] += 1
         took = time.monotonic() - start

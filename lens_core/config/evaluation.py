@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from lens_core.config.sections import Section
 from lens_core.config.train import MOST_NEW_TOKENS, PromptConfig, Temperature
-from lens_core.config.verifier import AnswerPattern, Verifier
+from lens_core.config.verifier import AnswerPattern, Extraction, Verifier
 from lens_core.verify.plugin import BUILT_IN
 
 
@@ -34,6 +34,9 @@ class EvaluationConfig(Section):
     """What grades the completions; must equal `train.verifier`."""
     answer_pattern: AnswerPattern | None = None
     """How the built-in verifier finds the final answer; must equal `train.answer_pattern`."""
+    extraction: Extraction | None = None
+    """As `train.extraction`; None: strict where the prompt asks for a box, else lenient. It must be set after a lenient
+    training if the prompt may ask for a box."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Random seed of sampling; equal for all policies, so that they are compared on the same random draws."""
     token_logprobs: bool = True

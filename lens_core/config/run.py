@@ -120,6 +120,16 @@ class RunConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _lenient_training_says_how_it_is_measured(self) -> Self:
+        lenient = any(self.train_for(method).extraction == "lenient" for method in self.methods)
+        if lenient and self.evaluation.extraction is None and self.evaluation.prompt.may_ask_for_box:
+            raise ValueError(
+                "train.extraction is lenient, and the evaluation would be strict wherever the prompt asks for a box: "
+                "set evaluation.extraction to lenient, or to strict if that is meant"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _side_by_side_or_with_rollout_workers(self) -> Self:
         if self.train.rollouts is not None and not (self.study is None and self.sweep is None):
             raise ValueError("trainings side by side draw their own rollouts: leave out train.rollouts")

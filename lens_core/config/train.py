@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from lens_core.config.sections import Section
-from lens_core.config.verifier import AnswerPattern, Verifier
+from lens_core.config.verifier import AnswerPattern, Extraction, Verifier
 from lens_core.errors import LensError
 from lens_core.verify.plugin import BUILT_IN
 
@@ -22,6 +22,10 @@ _MOST_ROLLOUTS = 2**24
 """Completions of a batch."""
 
 
+ASKS_FOR_BOX = "\\boxed"
+"""Of a prompt: what asks for the answer in a box."""
+
+
 class PromptConfig(Section):
     """How a policy is asked a question."""
 
@@ -32,6 +36,13 @@ class PromptConfig(Section):
     """System message; in the plain form it precedes the question. None: none."""
     instruction: str | None = None
     """Text after the question. None: a request to box the answer in the chat form, nothing in the plain form."""
+
+    @property
+    def may_ask_for_box(self) -> bool:
+        """Whether the policy is asked for a box, which in form `auto` depends on its tokenizer."""
+        if self.instruction is None and self.form != "plain":
+            return True
+        return any(ASKS_FOR_BOX in (text or "") for text in (self.system, self.instruction))
 
 
 class EconomyConfig(Section):
@@ -170,7 +181,11 @@ class TrainConfig(Section):
     `package.module:function` (docs/verifier.md); must equal `evaluation.verifier`."""
     answer_pattern: AnswerPattern | None = None
     """How the built-in verifier finds the final answer: a regular expression whose first group is the answer, where it
-    last matches; None: the last box, `answer is`, `####` (docs/verifier.md). Must equal `evaluation.answer_pattern`."""
+    last matches; None: what `extraction` says. Must equal `evaluation.answer_pattern`."""
+    extraction: Extraction = "strict"
+    """Where the built-in verifier looks for the final answer if there is no `answer_pattern`. `strict`: a box, an
+    `<answer>` tag or a `####` line; `lenient`: also phrases (`the answer is`), and the last formula or number
+    (docs/verifier.md)."""
     economy: EconomyConfig = EconomyConfig()
     """Ways to the same gradient with less work."""
     max_ungraded_share: float = Field(0.1, ge=0, le=1)

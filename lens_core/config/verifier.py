@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
@@ -31,3 +31,7 @@ def _one_group(pattern: str) -> str:
 
 AnswerPattern = Annotated[str, AfterValidator(_one_group)]
 """Regular expression whose first group is the final answer, where it last matches."""
+
+Extraction = Literal["strict", "lenient"]
+"""Where the built-in verifier looks for the final answer without a pattern. `strict`: where a completion commits itself
+(box, `<answer>` tag, `####` line); `lenient`: also phrases, and the last formula or number (docs/verifier.md)."""

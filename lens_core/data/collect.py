@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from lens_core.config import DataConfig, SourceConfig
 from lens_core.data.decontaminate import EvaluationSet, Overlap, identity, tokens
@@ -25,6 +25,7 @@ from lens_core.data.spool import Spool
 from lens_core.data.summary import Source
 from lens_core.progress import Listener, Progress
 from lens_core.verify import Outcome, grade
+from lens_core.verify.gold import read_gold
 
 CountTokens = Callable[[str], int]
 """Tokens of a question, as the base policy is asked."""
@@ -44,7 +45,9 @@ class Collection:
     def __init__(self, config: DataConfig, output: Path, count_tokens: CountTokens | None, tell: Listener) -> None:
         self._config, self._count_tokens, self._tell = config, count_tokens, tell
         self._stack = ExitStack()
-        self.problems, self.removed, self.bad = (self._stack.enter_context(Spool(output)) for _ in range(3))
+        self.problems, self.removed, self.bad, self.unreadable = (
+            self._stack.enter_context(Spool(output)) for _ in range(4)
+        )
         self.evaluation = EvaluationSet(config.decontamination.near, config.decontamination.ngram)
         self.train, self.test = array("q"), array("q")
         self.sources: list[Source] = []
@@ -96,6 +99,13 @@ class Collection:
         """Write down a row that is no problem."""
         self.first_bad = bad if self.first_bad is None else self.first_bad
         self.bad.append(json.dumps(asdict(bad)).encode("utf-8"))
+
+    def check_gold(self, problem: dict[str, Any]) -> None:
+        """Write down a problem whose gold answer the built-in verifier cannot read."""
+        fault = "" if "entry" in problem else read_gold(problem["answer"]).fault
+        if fault:
+            line = {"problem": problem["id"], "source": problem["source"], "answer": problem["answer"], "fault": fault}
+            self.unreadable.append(json.dumps(line, ensure_ascii=False).encode("utf-8"))
 
     def tell(self, done: float, text: str) -> None:
         """Say how far it is, of a hundred."""

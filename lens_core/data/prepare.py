@@ -14,7 +14,6 @@ from lens_core.data.collect import GONE, Collection, CountTokens
 from lens_core.data.decontaminate import tokens
 from lens_core.data.problem import Problem, digest
 from lens_core.data.readers import Strict, read_source
-from lens_core.data.spool import Spool
 from lens_core.data.summary import SUMMARY_FILE, DataSummary, Part, Tally
 from lens_core.errors import LensError
 from lens_core.files import replacing
@@ -22,7 +21,7 @@ from lens_core.progress import Listener, ignore
 
 TRAIN_FILE, TEST_FILE, VALIDATION_FILE = "train.jsonl", "test.jsonl", "validation.jsonl"
 """Of the JSON Lines form; in the Parquet form the suffix is `.parquet`, and `read_problems` finds either."""
-BAD_ROWS_FILE, REMOVED_FILE = "bad_rows.jsonl", "removed.jsonl"
+BAD_ROWS_FILE, REMOVED_FILE, UNREADABLE_FILE = "bad_rows.jsonl", "removed.jsonl", "unreadable.jsonl"
 _FORMATS = (".jsonl", ".parquet")
 _ROW_GROUP = 10_000
 
@@ -105,7 +104,7 @@ def _write(config: DataConfig, splits: dict[str, array[int]], collection: Collec
     """Write the folder, its summary last: while it is missing, the folder is not whole."""
     output.mkdir(parents=True, exist_ok=True)
     stale = [f"{split}{suffix}" for split in splits for suffix in _FORMATS if suffix != f".{config.format}"]
-    for name in (SUMMARY_FILE, BAD_ROWS_FILE, REMOVED_FILE, f"validation.{config.format}", *stale):
+    for name in (SUMMARY_FILE, BAD_ROWS_FILE, REMOVED_FILE, UNREADABLE_FILE, f"validation.{config.format}", *stale):
         (output / name).unlink(missing_ok=True)  # of an earlier preparation
     for name, spool in ((BAD_ROWS_FILE, collection.bad), (REMOVED_FILE, collection.removed)):
         if spool.count:
@@ -115,8 +114,10 @@ def _write(config: DataConfig, splits: dict[str, array[int]], collection: Collec
         if starts:
             path = output / f"{split}.{config.format}"
             collection.tell(80 + 5 * place, f"writing {path.name}")
-            parts[split] = _write_split(starts, collection.problems, path)
+            parts[split] = _write_split(starts, collection, path)
             digests[split] = digest(path)
+    if collection.unreadable.count:
+        _write_lines(collection.unreadable.lines(), output / UNREADABLE_FILE)
     summary = DataSummary(
         train=len(splits["train"]),
         test=len(splits["test"]),
@@ -130,6 +131,7 @@ def _write(config: DataConfig, splits: dict[str, array[int]], collection: Collec
         near_removed=collection.overlaps["near"],
         left_out=dict(sorted(collection.left_out.items())),
         bad_rows=collection.bad.count,
+        unreadable=collection.unreadable.count,
         train_digest=digests["train"],
         test_digest=digests["test"],
         validation_digest=digests.get("validation"),
@@ -140,12 +142,14 @@ def _write(config: DataConfig, splits: dict[str, array[int]], collection: Collec
     return summary
 
 
-def _write_split(starts: array[int], problems: Spool, path: Path) -> Part:
+def _write_split(starts: array[int], collection: Collection, path: Path) -> Part:
     tally = Tally()
 
     def counted() -> Iterator[bytes]:
-        for line in problems.lines(starts):
-            tally.add(json.loads(line))
+        for line in collection.problems.lines(starts):
+            problem = json.loads(line)
+            tally.add(problem)
+            collection.check_gold(problem)
             yield line
 
     (_write_lines if path.suffix == ".jsonl" else _write_parquet)(counted(), path)

@@ -78,6 +78,9 @@ class DataSummary(BaseModel):
     """Sound rows that were not taken, by reason."""
     bad_rows: int
     """Rows written aside to `bad_rows.jsonl`."""
+    unreadable: int = 0
+    """Problems whose gold answer the built-in verifier cannot read, listed in `unreadable.jsonl`: their completions are
+    UNGRADED."""
     train_digest: str
     """SHA-256 of the file of training problems."""
     test_digest: str

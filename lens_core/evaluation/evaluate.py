@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from lens_core.config import EvaluationConfig
+from lens_core.config.train import ASKS_FOR_BOX
 from lens_core.data.problem import Problem
 from lens_core.evaluation.records import Completion, ProblemResult
 from lens_core.evaluation.votes import wrong_votes
@@ -19,6 +20,7 @@ from lens_core.rollout.engine import (
     SamplingConfig,
     TransformersEngine,
     best_device,
+    format_prompt,
     load_policy,
     sample_rollouts,
 )
@@ -51,7 +53,7 @@ def evaluate_engine(
         temperature=config.temperature, max_new_tokens=config.max_new_tokens, batch_size=config.batch_size
     )
     questions = [problem.prompt for problem in problems]
-    grader = grader_for(config.verifier, config.answer_pattern)
+    grader = grader_for(config.verifier, config.answer_pattern, _is_strict(config, engine))
     token_lengths = TokenLengths(engine.tokenizer) if config.token_logprobs else None
     left = iter(problems[first:])
     for groups in sample_rollouts(engine, questions, config.n, sampling, config.seed, config.prompt, first):
@@ -87,6 +89,12 @@ def engine_name(config: EvaluationConfig) -> Literal["transformers", "vllm"]:
         return config.engine
     found = importlib.util.find_spec("vllm") is not None and best_device() == "cuda"
     return "vllm" if found else "transformers"
+
+
+def _is_strict(config: EvaluationConfig, engine: Engine) -> bool:
+    if config.extraction is not None:
+        return config.extraction == "strict"
+    return ASKS_FOR_BOX in str(format_prompt("", engine.tokenizer, config.prompt))
 
 
 def _engine(model: str | Path, name: Literal["transformers", "vllm"]) -> Engine:

@@ -108,7 +108,8 @@ def _link(file: Path, place: Path) -> None:
 
 
 def _describe_data(summary: DataSummary) -> str:
+    unreadable = f", {summary.unreadable:,} unreadable gold answers (unreadable.jsonl)" if summary.unreadable else ""
     return (
         f"{summary.train:,} problems to train on, {summary.test:,} to test; "
-        f"{summary.overlap_removed} overlapping removed, {summary.bad_rows} bad rows"
+        f"{summary.overlap_removed} overlapping removed, {summary.bad_rows} bad rows{unreadable}"
     )

@@ -82,7 +82,7 @@ def train_policy(
         stopping = StopWhenAsked()
         trainer = LensTrainer(
             model,
-            reward_funcs=VerifierReward(config.verifier, config.answer_pattern),
+            reward_funcs=VerifierReward(config.verifier, config.answer_pattern, config.extraction == "strict"),
             args=grpo_config(config, output),
             train_dataset=dataset,
             processing_class=tokenizer,

@@ -12,11 +12,14 @@ from fractions import Fraction
 import sympy
 
 from lens_core.verify import expression
-from lens_core.verify.sets import NAMED_SETS, as_set
+from lens_core.verify.extract import HEDGE
+from lens_core.verify.numerals import leading_number
+from lens_core.verify.sets import NAMED_SETS, as_set, is_solved
 from lens_core.verify.structure import (
     Based,
     Bracket,
     Choice,
+    Congruence,
     Expr,
     Matrix,
     Node,
@@ -28,7 +31,7 @@ from lens_core.verify.structure import (
     Union,
     words,
 )
-from lens_core.verify.units import unit
+from lens_core.verify.units import contradict, parse
 
 MAX_ITEMS = 200
 """Of a list or set; more are not compared."""
@@ -57,6 +60,8 @@ def agree(gold: Node, answer: Node) -> bool:
         return _same_choice(gold, answer)
     if isinstance(gold, Text) or isinstance(answer, Text):
         return _same_text(gold, answer)
+    if isinstance(gold, Congruence) and isinstance(answer, Congruence):
+        return _same_class(gold, answer)
     if isinstance(gold, Relation) or isinstance(answer, Relation):
         return _same_relation(gold, answer)
     if isinstance(gold, Series) or isinstance(answer, Series):
@@ -74,9 +79,30 @@ def agree(gold: Node, answer: Node) -> bool:
 
 def _alone(node: Node) -> Node:
     r"""A list or set with one member stands for it: `\{5\}` answers "find all x" as 5 does."""
+    if isinstance(node, Bracket) and node.items == (Expr("\\emptyset"),):
+        return node  # the set that holds the empty set is not empty
     if (isinstance(node, Series) and len(set(node.items)) == 1) or (isinstance(node, Bracket) and len(node.items) == 1):
         return _alone(node.items[0])
     return node
+
+
+def too_many(nodes: Sequence[Node]) -> bool:
+    """Whether one of them has more members than are compared."""
+    return any(len(_items(node)) > MAX_ITEMS for node in nodes)
+
+
+_COMMANDS = re.compile(r"\\(?:int|iint|oint|sum|prod|lim|gcd|lcm|max|min|det)(?![a-zA-Z])")
+_TASK = re.compile(r"\\text\{[^{}]*\b(?:expand|simplify|factor|solve|evaluate|compute|calculate|find)\b", re.IGNORECASE)
+_ARITHMETIC = re.compile(r"\d\)? ?(?:[-+*]|\\cdot ?(?!10\^))\(?[-+]?\d")
+
+
+def is_unevaluated(answer: Node, gold: Node) -> bool:
+    """Whether an answer leaves to the reader what the gold answer has worked out: `\\int_0^1 x dx`, `17+25`."""
+    texts = [node.latex if isinstance(node, Expr) else "" for node in (answer, gold)]
+    if _TASK.search(texts[0]) or (_COMMANDS.search(texts[0]) and not _COMMANDS.search(texts[1])):
+        return True
+    value = expression.rational(texts[1])
+    return value is not None and value.denominator == 1 and _ARITHMETIC.search(texts[0]) is not None
 
 
 # Words and letters ----------------------------------------------------------------------------------------------
@@ -109,7 +135,23 @@ def _same_text(gold: Node, answer: Node) -> bool:
     a, b = words(_letters(gold)), words(_letters(answer))
     if a in _VERDICTS and b.partition(" ")[0] == a:  # Yes, it is
         return not (_VERDICTS | {"or"}) & set(b.split()[1:])
+    if a in _VERDICTS and isinstance(answer, Series):  # Yes, k = 9
+        verdicts = [item.words for item in answer.items if isinstance(item, Text)]
+        return verdicts == [a] == [words(_letters(answer.items[0]))]
+    counts = [_count(node) for node in (gold, answer)]
+    if None not in counts:
+        return counts[0] == counts[1]
     return a == b != "" or _same_set(gold, answer)
+
+
+def _count(node: Node) -> Fraction | None:
+    """The value of a number, or of one in words with what it counts: `seven apples`."""
+    if isinstance(node, Expr):
+        return expression.rational(node.latex)
+    spelled = leading_number(node.words) if isinstance(node, Text) else None
+    if spelled is None or HEDGE.search(spelled[1]) or leading_number(spelled[1].rpartition(" ")[2]):
+        return None
+    return Fraction(spelled[0])
 
 
 _VERDICTS = {"yes", "no", "true", "false"}
@@ -146,6 +188,19 @@ def _value(chain: Relation) -> Node:
     return exact[0] if _name(exact[-1]) and not _name(exact[0]) else exact[-1]
 
 
+def _is_constant(node: Node) -> bool:
+    return isinstance(node, Expr) and not expression.read(node.latex).free_symbols
+
+
+def _same_class(gold: Congruence, answer: Congruence) -> bool:
+    """Representatives of one class stand for each other."""
+    if gold.side != answer.side or gold.modulus != answer.modulus:
+        return False
+    modulus = expression.read(gold.modulus)
+    difference = expression.read(gold.residue) - expression.read(answer.residue)
+    return bool(difference == 0 or (modulus.is_Integer and difference.is_Integer and difference % modulus == 0))
+
+
 def _same_relation(gold: Node, answer: Node) -> bool:
     if _is_chain(gold) and _is_chain(answer):
         assert isinstance(gold, Relation)
@@ -153,7 +208,7 @@ def _same_relation(gold: Node, answer: Node) -> bool:
         return _same_equation(gold, answer)
     if _is_chain(gold) and not isinstance(answer, Relation):
         assert isinstance(gold, Relation)
-        return _name(gold.sides[0]) is not None and agree(_value(gold), answer)
+        return (_name(gold.sides[0]) is not None or all(map(_is_constant, gold.sides))) and agree(_value(gold), answer)
     if _is_chain(answer) and not isinstance(gold, Relation):
         assert isinstance(answer, Relation)
         if isinstance(gold, Series) and not isinstance(answer.sides[0], Bracket):
@@ -172,11 +227,18 @@ def _same_equation(gold: Relation, answer: Relation) -> bool:
         same = agree(_value(gold), _value(answer))
         if same:
             return True
+    if is_solved(gold):  # an equation that has the same solution is the question
+        return is_solved(answer) and _name(answer.sides[0]) is None and _same_equation(gold, _turned(answer))
     ends = [(chain.sides[0], chain.sides[-1]) for chain in (gold, answer)]
     if not all(isinstance(side, Expr) for pair in ends for side in pair):
         return len(gold.sides) == len(answer.sides) and all(map(agree, gold.sides, answer.sides))
     a, b = (_difference(*pair) for pair in ends)
     return _same_curve(a, b)
+
+
+def _turned(relation: Relation) -> Relation:
+    operators = tuple(_FLIPPED.get(operator, operator) for operator in reversed(relation.operators))
+    return Relation(relation.sides[::-1], operators)
 
 
 def _difference(left: Node, right: Node) -> sympy.Expr:
@@ -208,19 +270,23 @@ def _ratio_sign(a: sympy.Expr, b: sympy.Expr) -> int | None:
 
 
 def _same_inequality(gold: Relation, answer: Relation) -> bool:
-    for operators, sides in (
-        (answer.operators, answer.sides),
-        (tuple(_FLIPPED.get(op, op) for op in reversed(answer.operators)), answer.sides[::-1]),
-    ):
-        if gold.operators == operators and all(map(_quietly, gold.sides, sides)):
+    for turned in (answer, _turned(answer)):
+        if gold.operators == turned.operators and all(map(_quietly, gold.sides, turned.sides)):
             return True
+    if is_solved(gold) and not is_solved(answer):
+        return False
     if len(gold.sides) == len(answer.sides) == 2 and all(isinstance(side, Expr) for side in gold.sides + answer.sides):
         a, b = _difference(*gold.sides), _difference(*answer.sides)
         sign = _ratio_sign(a, b)
         wanted = gold.operators[0] if sign == 1 else _FLIPPED.get(gold.operators[0])
         if sign is not None:
             return answer.operators[0] == wanted
-    return _same_set(gold, answer)
+    return _unknowns(gold) == _unknowns(answer) and _same_set(gold, answer)
+
+
+def _unknowns(relation: Relation) -> set[sympy.Symbol]:
+    sides = [expression.read(side.latex).free_symbols for side in relation.sides if isinstance(side, Expr)]
+    return set().union(*sides)
 
 
 def _quietly(gold: Node, answer: Node) -> bool:
@@ -236,6 +302,8 @@ def _quietly(gold: Node, answer: Node) -> bool:
 
 def _same_series(gold: Node, answer: Node) -> bool:
     """Lists in any order. Against a tuple, a list has the tuple's order, or that of its names: `y = 2, x = 1`."""
+    if not isinstance(gold, Series) and isinstance(answer, Series) and all(map(_is_inequality, answer.items)):
+        return _same_set(gold, answer)
     shapes = {(node.opening, node.closing) for node in (gold, answer) if isinstance(node, Bracket)}
     if ("(", ")") in shapes:
         return _all_agree(_ordered(gold), _ordered(answer))
@@ -249,6 +317,10 @@ def _same_series(gold: Node, answer: Node) -> bool:
         if not isinstance(gold, Series) or not isinstance(answer, Expr | Relation):
             return False
     return _matched(_items(gold), _items(answer))
+
+
+def _is_inequality(node: Node) -> bool:
+    return isinstance(node, Relation) and not _is_chain(node)
 
 
 def _joined_letters(node: Node) -> str:
@@ -310,7 +382,7 @@ def _same_bracket(gold: Bracket, answer: Bracket) -> bool:
 
 
 def _same_set(gold: Node, answer: Node) -> bool:
-    a, b = as_set(gold), as_set(answer)
+    a, b = as_set(gold), as_set(answer, solved=True)
     if isinstance(gold, Expr) and a is None and isinstance(answer, Union):
         a = sympy.FiniteSet(expression.read(gold.latex))
     if a is None or b is None:
@@ -371,8 +443,9 @@ def _terms(node: Node) -> tuple[str, ...]:
 
 
 def _same_expr(gold: Expr, answer: Expr) -> bool:
-    gold, answer = _unit_off(gold, answer), _unit_off(answer, gold)
-    if gold.unit and answer.unit and gold.unit != answer.unit:
+    is_plain = expression.rational(gold.latex) is not None and not gold.unit
+    gold, answer = _unit_off(gold, answer), _unit_off(answer, gold, is_plain)
+    if contradict(gold.unit, answer.unit) or _percent_of_something(gold, answer) or _percent_of_something(answer, gold):
         return False
     if any(side.latex.replace(" ", "") in NAMED_SETS for side in (gold, answer)):
         return gold.latex.replace(" ", "") == answer.latex.replace(" ", "")
@@ -381,23 +454,38 @@ def _same_expr(gold: Expr, answer: Expr) -> bool:
     if gold.percent != answer.percent:  # 50% is 0.5
         percent, other = (gold, answer) if gold.percent else (answer, gold)
         return expression.equal(f"\\frac{{{percent.latex}}}{{100}}", other.latex)
-    if {gold.unit, answer.unit} == {"degree", ""}:  # 90 degrees is \pi/2, where the angle is written with \pi
+    if {gold.unit, answer.unit} == {_DEGREE, ""}:  # 90 degrees is \pi/2, where the angle is written with \pi
         degree, other = (gold, answer) if gold.unit else (answer, gold)
         return "\\pi" in other.latex and expression.equal(f"\\frac{{({degree.latex})\\pi}}{{180}}", other.latex)
+    degrees = [_IN_DEGREES.search(side.latex) is not None for side in (gold, answer)]
+    if degrees[0] != degrees[1]:  # 90^\circ - x, and 90 - x
+        return expression.equal(*(side.latex.replace("\\degree", "") for side in (gold, answer)))
     return False
 
 
-def _unit_off(side: Expr, other: Expr) -> Expr:
-    """`1200 m^2` beside an answer in square metres: m is that unit there, and otherwise a variable."""
-    match = re.fullmatch(r"(.*\d) ([a-z]{1,2})(?:\^\{?(\d)\}?)?", side.latex)
-    if match and not side.unit and other.unit and unit(match[2], match[3]) == other.unit:
-        return Expr(match[1], other.unit, side.percent)
+_DEGREE = "degree^1"
+_IN_DEGREES = re.compile(r"^(?!.*\\(?:sin|cos|tan|cot|sec|csc)).*\\degree", re.DOTALL)
+
+
+def _unit_off(side: Expr, other: Expr, beside_number: bool = False) -> Expr:
+    """`1200 m^2` where a number is asked for, or square metres: m is that unit there, and otherwise a variable."""
+    match = re.fullmatch(r"(.*\d) ?((?:[a-zA-Z]{1,3}(?:\^\{?-?\d\}?)?[ /]?)+)", side.latex)
+    if match is None or side.unit:
+        return side
+    unit = parse(match[2])
+    if unit and (beside_number or unit == other.unit):
+        return Expr(match[1].strip(), unit, side.percent)
     return side
 
 
+def _percent_of_something(one: Expr, other: Expr) -> bool:
+    """12% is not 12 dollars."""
+    return one.percent and bool(other.unit)
+
+
 def _percent_may_drop(gold: Expr, answer: Expr) -> bool:
-    """50% is 50, the unit left out. But 0.5% is not 0.5: a gold answer up to 1 without a percent sign is a share."""
-    if gold.percent or not answer.percent:
+    """50% is 50, the unit left out. But 0.5% is not 0.5: up to 1, a number without a percent sign is a share."""
+    if gold.percent == answer.percent:
         return True
     value = expression.rational(gold.latex)
-    return value is None or value > Fraction(1)
+    return value is None or abs(value) > Fraction(1)

@@ -179,7 +179,7 @@ def equal(gold: str, answer: str) -> bool:
         return True
     a, b = rational(gold), rational(answer)
     if a is not None and b is not None:
-        return a == b or _rounds(gold, answer, abs(a - b)) or _rounds(answer, gold, abs(a - b))
+        return a == b or _rounds(gold, answer, a, b) or _rounds(answer, gold, b, a)
     if same_value(read(gold), read(answer)):
         return True
     return _rounds_to(gold, answer) or _rounds_to(answer, gold)
@@ -190,7 +190,7 @@ def _despaced(latex: str) -> str:
     return re.sub(r"(?<![a-zA-Z\d]) | (?![a-zA-Z\d])", "", latex)
 
 
-def _rounds(decimal: str, other: str, difference: Fraction) -> bool:
+def _rounds(decimal: str, other: str, value: Fraction, exact: Fraction) -> bool:
     places, other_places = decimals(decimal), decimals(other)
     if places is None or places[1] < ROUNDED_DIGITS:
         return False
@@ -198,7 +198,13 @@ def _rounds(decimal: str, other: str, difference: Fraction) -> bool:
         return False  # 1.999999 is not 2: a whole number needs no rounding
     if other_places is not None and other_places[0] <= places[0]:
         return False
-    return difference < Fraction(1, 10) ** places[0]
+    return _is_rounded(value, exact, places[0])
+
+
+def _is_rounded(value: Fraction, exact: Fraction, places: int) -> bool:
+    """Whether a decimal of so many places is `exact` rounded, or cut off: 0.666667 and 0.666666 are 2/3."""
+    ulp = Fraction(1, 10) ** places
+    return abs(value - exact) <= ulp / 2 or 0 <= abs(exact) - abs(value) < ulp
 
 
 def _rounds_to(decimal: str, exact: str) -> bool:
@@ -211,8 +217,7 @@ def _rounds_to(decimal: str, exact: str) -> bool:
     number = value.evalf(places[1] + 20)
     if not (number.is_Float or number.is_Rational):
         return False
-    difference = Fraction(str(sympy.Float(number, places[1] + 20))) - (rational(decimal) or 0)
-    return abs(difference) < Fraction(1, 10) ** places[0]
+    return _is_rounded(rational(decimal) or Fraction(0), Fraction(str(sympy.Float(number, places[1] + 20))), places[0])
 
 
 def same_value(a: sympy.Expr, b: sympy.Expr) -> bool:

@@ -21,9 +21,10 @@ from types import TracebackType
 from typing import Any
 
 from lens_core.processes import python
-from lens_core.verify.extract import find_answer, last_stretch
-from lens_core.verify.verdict import Outcome, Verdict, unread
+from lens_core.verify.extract import Found, Way, find_answer, last_stretch
+from lens_core.verify.verdict import Outcome, Verdict, beyond_limits, unread
 
+_TIME_OUT = "time-out"
 _REMEMBERED = 4096
 """Verdicts that a grader keeps: a policy repeats its answers, within a group and over the steps."""
 _INTEGER = re.compile(r"\s*[+-]?\d{1,18}\s*")
@@ -39,20 +40,20 @@ class _Worker:
     """One grading process (see worker.py), started on first use and again after each death.
 
     Args:
-        asked: how it grades: `verifier` and `answer_pattern`.
+        asked: how it grades: `verifier`, `answer_pattern` and `strict`.
     """
 
-    def __init__(self, timeout_s: float, asked: Mapping[str, str | None]) -> None:
+    def __init__(self, timeout_s: float, asked: Mapping[str, Any]) -> None:
         self._timeout_s = timeout_s
         self._asked = asked
         self._process: subprocess.Popen[str] | None = None
 
-    def judge(self, text: str, answer: str) -> Verdict:
-        """The verdict on `text`: the answer that was found, or what the process finds it in.
+    def judge(self, text: str, answer: str, found_by: Way | None) -> Verdict:
+        """The verdict on `text`: the answer that was found, or what the process finds it in (`found_by` None).
 
         A process that dies may have been killed by somebody, and not by the answer, which is therefore tried twice.
         """
-        extracted = None if any(self._asked.values()) else text
+        extracted = None if found_by is None else text
         for tries in (1, 2):
             try:
                 process = self._alive()
@@ -67,13 +68,16 @@ class _Worker:
                 process.wait(_END_S)
             code = self.close()
             if line is None or code == -signal.SIGALRM:
-                return Verdict(Outcome.UNGRADED, extracted, f"time-out after {self._timeout_s:g} s")
+                outcome = Outcome.UNGRADED if self._asked["verifier"] else beyond_limits(answer)
+                return Verdict(outcome, extracted, f"{_TIME_OUT} after {self._timeout_s:g} s", found_by)
             if tries == 2:
-                return Verdict(Outcome.UNGRADED, extracted, f"the grader died (exit code {code})")
+                return Verdict(Outcome.UNGRADED, extracted, f"the grader died (exit code {code})", found_by)
         reply = json.loads(str(line))
         if reply["extracted"] is not None:
             extracted = _writable(str(reply["extracted"]))
-        return Verdict(Outcome(reply["outcome"]), extracted, _writable(str(reply["reason"])))
+        return Verdict(
+            Outcome(reply["outcome"]), extracted, _writable(str(reply["reason"])), found_by or reply["found_by"]
+        )
 
     def close(self) -> int:
         """End the process, if there is one, with all that it has started.
@@ -138,6 +142,7 @@ class Grader:
     processes. These start with the first answer that needs one. Safe to share between threads; close it after use.
 
     Args:
+        strict: take only what a completion commits itself to, and what is worked out (docs/verifier.md).
         verifier: a function `(completion, gold answer) -> Verdict`, as `package.module:function`; None: our own.
     """
 
@@ -147,17 +152,19 @@ class Grader:
         timeout_s: float = 5.0,
         answer_pattern: str | None = None,
         verifier: str | None = None,
+        strict: bool = False,
     ) -> None:
+        self._strict = strict
         self._finds_here = answer_pattern is None and verifier is None
         self._sent: Callable[[str], str] = str if verifier else last_stretch
         self._idle: queue.Queue[_Worker] = queue.Queue()
-        asked = {"verifier": verifier, "answer_pattern": answer_pattern}
+        asked = {"verifier": verifier, "answer_pattern": answer_pattern, "strict": strict}
         self._workers = [_Worker(timeout_s, asked) for _ in range(workers)]
         for worker in self._workers:
             self._idle.put(worker)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="grader")
         self._lock = threading.Lock()
-        self._verdicts: OrderedDict[tuple[bytes, str], Future[Verdict]] = OrderedDict()
+        self._verdicts: OrderedDict[tuple[bytes, str, Way | None], Future[Verdict]] = OrderedDict()
 
     def grade(self, completion: str, answer: str) -> Verdict:
         """Grade one completion against the gold answer, which may be bare, in `$...$` or in `\\boxed{}`."""
@@ -171,35 +178,37 @@ class Grader:
     def start(self, completion: str, answer: str) -> Future[Verdict]:
         """Begin to grade without waiting. Completions that end in the same answer share one verdict.
 
-        An answer that could not be graded is forgotten, so that it is tried again when it is next asked for.
+        An answer that could not be graded is forgotten, so that it is tried again when it is next asked for; but one
+        that ran out of time is remembered.
         """
         if not self._finds_here:
-            return self._remembered(_writable(self._sent(completion)), answer)
-        extracted = find_answer(completion)
-        decided = unread(extracted)
+            return self._remembered(_writable(self._sent(completion)), answer, None)
+        found = find_answer(completion, answer, self._strict)
+        decided = unread(found, answer)
         if decided is not None:
             return _decided(decided)
-        text = _writable(str(extracted))
-        decided = _integers(text, answer)
-        return self._remembered(text, answer) if decided is None else _decided(decided)
+        assert found is not None
+        text = _writable(found.text)
+        decided = _integers(Found(text, found.way), answer)
+        return self._remembered(text, answer, found.way) if decided is None else _decided(decided)
 
-    def _remembered(self, text: str, answer: str) -> Future[Verdict]:
-        key = (hashlib.sha256(text.encode()).digest(), answer)
+    def _remembered(self, text: str, answer: str, way: Way | None) -> Future[Verdict]:
+        key = (hashlib.sha256(text.encode()).digest(), answer, way)
         with self._lock:
             known = self._verdicts.get(key)
             if known is not None and not _failed(known):
                 self._verdicts.move_to_end(key)
                 return known
-            verdict = self._threads.submit(self._judge, text, answer)
+            verdict = self._threads.submit(self._judge, text, answer, way)
             self._verdicts[key] = verdict
             if len(self._verdicts) > _REMEMBERED:
                 self._verdicts.popitem(last=False)
             return verdict
 
-    def _judge(self, text: str, answer: str) -> Verdict:
+    def _judge(self, text: str, answer: str, way: Way | None) -> Verdict:
         worker = self._idle.get()
         try:
-            return worker.judge(text, answer)
+            return worker.judge(text, answer, way)
         finally:
             self._idle.put(worker)
 
@@ -218,7 +227,11 @@ class Grader:
 
 
 def _failed(verdict: Future[Verdict]) -> bool:
-    return verdict.done() and (verdict.exception() is not None or verdict.result().outcome is Outcome.UNGRADED)
+    if not verdict.done():
+        return False
+    if verdict.exception() is not None:
+        return True
+    return verdict.result().outcome is Outcome.UNGRADED and not verdict.result().reason.startswith(_TIME_OUT)
 
 
 def _writable(text: str) -> str:
@@ -238,23 +251,27 @@ def _decided(verdict: Verdict) -> Future[Verdict]:
     return future
 
 
-def _integers(extracted: str, answer: str) -> Verdict | None:
+def _integers(found: Found, answer: str) -> Verdict | None:
     """The verdict where it needs no algebra: an integer against an integer. Else None."""
-    if not (_INTEGER.fullmatch(extracted) and _INTEGER.fullmatch(answer)):
+    if not (_INTEGER.fullmatch(found.text) and _INTEGER.fullmatch(answer)):
         return None
-    if int(extracted) == int(answer):
-        return Verdict(Outcome.CORRECT, extracted, "equal")
-    return Verdict(Outcome.WRONG, extracted, "not equal")
+    if int(found.text) == int(answer):
+        return Verdict(Outcome.CORRECT, found.text, "equal", found.way)
+    return Verdict(Outcome.WRONG, found.text, "not equal", found.way)
 
 
 @cache
-def default_grader(answer_pattern: str | None = None) -> Grader:
-    """The grader that `grade` and `math_reward` share in this process; another one for each pattern."""
+def default_grader(answer_pattern: str | None = None, strict: bool = False) -> Grader:
+    """The grader of this process; another one for each pattern and mode."""
     # Ray and torchrun say so how many cores are a process's own: those of a training share the machine.
     workers = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
-    return Grader(workers, answer_pattern=answer_pattern)
+    return Grader(workers, answer_pattern=answer_pattern, strict=strict)
 
 
-def grade(completion: str, answer: str) -> Verdict:
-    """Grade one completion: CORRECT, WRONG, or UNGRADED where the grader crashed or ran out of time."""
-    return default_grader().grade(completion, answer)
+def grade(completion: str, answer: str, strict: bool = False) -> Verdict:
+    """Grade one completion: CORRECT, WRONG, or UNGRADED where that is the gold answer's fault or the grader's.
+
+    Args:
+        strict: take only what a completion commits itself to (docs/verifier.md).
+    """
+    return default_grader(strict=strict).grade(completion, answer)

@@ -59,10 +59,10 @@ def find_verifier(name: str) -> Verify | None:
 
 
 @cache
-def grader_for(name: str, answer_pattern: str | None = None) -> Grading:
-    """The grader of a configuration's `verifier`, shared in this process; the built-in one takes `answer_pattern`.
+def grader_for(name: str, answer_pattern: str | None = None, strict: bool = False) -> Grading:
+    """The grader of a configuration's `verifier`, shared in this process; the others are for the built-in one.
 
     A function of the user's has one process: it may be none that runs beside itself.
     """
     path = verifier_path(name)
-    return default_grader(answer_pattern) if path is None else Grader(verifier=path)
+    return default_grader(answer_pattern, strict) if path is None else Grader(verifier=path)

@@ -11,11 +11,16 @@ class VerifierReward:
     """1.0 right, 0.0 wrong, None ungraded, for each completion (a string, or a conversation's last message).
 
     The data set needs a column `answer` with the gold answers. `verifier` is a name that `find_verifier` knows; the
-    built-in one finds the final answer by `answer_pattern`, where there is one.
+    built-in one finds the final answer by `answer_pattern`, where there is one, and else where a completion commits
+    itself; unless `strict` is False, when it reads phrases and last numbers as well (docs/verifier.md).
     """
 
-    def __init__(self, verifier: str = BUILT_IN, answer_pattern: str | None = None) -> None:
-        self._grader = (verifier, answer_pattern)  # found when it is needed: processes are not for every process
+    def __init__(self, verifier: str = BUILT_IN, answer_pattern: str | None = None, strict: bool = True) -> None:
+        self._grader = (
+            verifier,
+            answer_pattern,
+            strict,
+        )  # found when it is needed: processes are not for every process
         self.__name__ = "math_reward" if verifier == BUILT_IN else verifier.rpartition(":")[2]
         # TRL's name for the function in metrics
 

@@ -6,9 +6,11 @@ Only the shape is read here; the expressions inside are left as LaTeX for expres
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from lens_core.verify.units import known, unit
+from lens_core.verify import units
+from lens_core.verify.extract import AND, HEDGE, OR
+from lens_core.verify.numerals import SPELLED
 
 MAX_DEPTH = 40
 """Of brackets and of structures in one another; no answer to a mathematical question comes near it."""
@@ -47,6 +49,8 @@ class Series:
     """Answers side by side: `1, 2`, `x=1 or x=2`, `3 \\pm \\sqrt 2`. In no order."""
 
     items: tuple[Node, ...]
+    joint: str = field(default="", compare=False)
+    """`and` or `or`, where one of them joins them all; empty for a comma."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,15 @@ class Relation:
 
 
 @dataclass(frozen=True)
+class Congruence:
+    """`x \\equiv 2 \\pmod{7}`."""
+
+    side: str
+    residue: str
+    modulus: str
+
+
+@dataclass(frozen=True)
 class Matrix:
     rows: tuple[tuple[Node, ...], ...]
 
@@ -94,17 +107,24 @@ class Based:
     base: str
 
 
-Node = Expr | Text | Choice | Series | Bracket | Union | Relation | Matrix | Ratio | Based
+Node = Expr | Text | Choice | Series | Bracket | Union | Relation | Congruence | Matrix | Ratio | Based
 
 _OPERATORS = ("\\leq", "\\geq", "\\neq", "\\approx", "\\equiv", "=", "<", ">")
 _SET_OPERATORS = ("\\cup", "\\cap", "\\setminus")
 _TOKEN = re.compile(r"\\[a-zA-Z]+|\\.|[a-zA-Z]+|.", re.DOTALL)
 _MATRIX = re.compile(r"\\begin\{([pb]?(?:small)?matrix|array)\}(?:\{[^{}]*\})?(.*)\\end\{\1\}", re.DOTALL)
 _LEAD_IN = re.compile(
-    r"^(?:\\text\{[^{}]*?(?:\b(?:is|are|be|equals|answer)|[:=])\s*\}|(?:the )?(?:final )?answer(?: is|:)"
+    r"^(?:\\text\{[^{}]*?(?:\b(?:is|are|be|equals|answer)|[:=])\s*\}"
+    r"|\\text\{\s*(?:approximately|about|exactly|roughly|nearly)\s*\}|(?:the )?(?:final )?answer(?: is|:)"
     r"|\\therefore|\\approx|=)\s*(?=\S)"
 )
-_CHOICE = re.compile(r"\(?([A-Ja-j])\)?")
+_CHOICE = re.compile(
+    r"(?P<named>(?:(?:the|la|el|die|le) )?"
+    r"(?:option|choice|answer|letter|opción|letra|réponse|antwort|вариант|选项|選択肢) ?:? ?)?"
+    r"\(?(?P<letter>[A-Ja-j])\)?",
+    re.IGNORECASE,
+)
+_OPTION = re.compile(r"[\s,;\d]\(?[A-J][.):]|^\([A-J]\)$")
 _CHOICE_WITH_REST = re.compile(
     r"(?:\(([A-J])\)|\\text\{\(?([A-J])[).:]\s*\}|([A-J])(?:[.:] |\) ?)|\\text\{\(([A-J])\)\s*)(?! ?,)(.+)"
 )
@@ -140,7 +160,9 @@ def parse(text: str, depth: int = 0) -> Node:
     text = _LEAD_IN.sub("", text).strip().rstrip(".,;:").strip()
     while _encloses(text, "{", "}"):
         text = text[1:-1].strip()
-    for read in (_word, _series, _plus_minus, _membership, _relation, _union, _matrix, _bracket, _based, _ratio):
+    if depth == 0:
+        text = _unconditional(text)
+    for read in _READERS:
         node = read(text, depth + 1)
         if node is not None:
             return node
@@ -180,14 +202,20 @@ def _word(text: str, depth: int) -> Node | None:
     plain = re.sub(r"\\text\{([^{}]*)\}", r" \1 ", text)
     plain = " ".join(plain.split()).strip(" .,:;")
     wrapped = "\\text{" in text
-    if _CHOICE.fullmatch(plain) and (wrapped or plain.startswith("(")):
-        return Choice(plain.strip("()").upper())
+    choice = _CHOICE.fullmatch(plain)
+    if choice and (wrapped or plain.startswith("(") or choice["named"]):
+        return Choice(choice["letter"].upper())
+    text = re.sub(r"^\\text\{(\(?[A-J][).:]) *([^{}]+)\}$", r"\1 \2", text)
     match = _CHOICE_WITH_REST.fullmatch(text)
-    if match:
+    if match and not _OPTION.search(match[5]):
         letter = next(group for group in match.groups()[:4] if group)
         rest = match[5] if match[4] is None else f"\\text{{{match[5]}"
         return Choice(letter, parse(rest, depth))
-    if wrapped and re.search(r"[a-zA-Z]{2}", plain) and not re.search(r"[\d\\=<>^_{}|+*/]", plain):
+    if re.fullmatch(r"[^\W\d_]+(?:(?:, (?:and |or )?| and | or )[^\W\d_]{3,})+", plain) and not _VERDICT.match(plain):
+        names = re.split(r", (?:and |or )?| and | or ", plain)
+        if len(min(names, key=len)) > 2:
+            return Series(tuple(Text(words(name)) for name in names))
+    if wrapped and re.search(r"[^\W\d_]{2}", plain) and not re.search(r"[\d\\=<>^_{}|+*/]", plain):
         return Text(words(plain))
     if wrapped and text.startswith("\\text{") and text.count("\\text") == 1 and text.endswith("}") and " " in plain:
         return Text(words(plain))  # a sentence, whatever symbols it holds
@@ -197,6 +225,7 @@ def _word(text: str, depth: int) -> Node | None:
     return None
 
 
+_VERDICT = re.compile(r"(?:yes|no|true|false)\b", re.IGNORECASE)
 _SHORT_WORDS = set("yes no odd red one two six ten may mon tue wed thu fri sat sun dne all am pm".split())  # noqa: SIM905
 _SAME_WORDS = {
     **dict.fromkeys(
@@ -209,13 +238,17 @@ _SAME_WORDS = {
 def words(text: str) -> str:
     """Words without case, articles and punctuation."""
     text = re.sub(r"(?<=\b[a-zA-Z])\.(?=[a-zA-Z]|$|\s)", "", text.lower())  # p.m.
-    text = re.sub(r"[^\w\s+*/=<>-]", " ", text)
+    text = re.sub(r"^there (?:is|are|exists?) ", "", re.sub(r"[^\w\s+*/=<>-]", " ", text))
     text = " ".join(word for word in text.split() if word not in ("the", "a", "an") or len(text.split()) == 1)
     return _SAME_WORDS.get(text, text)
 
 
 def _series(text: str, depth: int) -> Node | None:
-    text = re.sub(r",?\s*(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])\s*,?|,\s*\\text\{(?:and|or)\b\s*\}", ", ", text)
+    joint = re.compile(
+        rf",?\s*(?<![a-zA-Z\\])(?P<word>{AND}|{OR})(?![a-zA-Z])\s*,?|,\s*\\text\{{(?P<text>{AND}|{OR})\s*\}}"
+    )
+    joints = {"and" if re.fullmatch(AND, match["word"] or match["text"]) else "or" for match in joint.finditer(text)}
+    text = joint.sub(", ", text)
     text = re.sub(r"(?<=[)\]}])\s+(?=[(\[])", ", ", text) if text.startswith("(") and ")" in text else text
     for separator in (";", ","):
         parts, found = split(text, (separator,))
@@ -223,7 +256,7 @@ def _series(text: str, depth: int) -> Node | None:
         if found and len(parts) > 1:
             items = [parse(part, depth) for part in parts]
             grouped = separator == ";" and any(split(part, (",",))[1] for part in parts)  # p=5, q=2; p=7, q=2
-            return Series(tuple(items) if grouped else flatten(items))
+            return Series(tuple(items) if grouped else flatten(items), joints.pop() if len(joints) == 1 else "")
         if found and parts:
             return parse(parts[0], depth)
     return None
@@ -254,6 +287,14 @@ def _membership(text: str, depth: int) -> Node | None:
     return parse(parts[-1], depth) if found and parts[-1] else None
 
 
+_CONGRUENCE = re.compile(r"(.+?)\\equiv ?(.+?) ?,? ?\\pmod\{(\w+)\}")
+
+
+def _congruence(text: str, depth: int) -> Node | None:
+    match = _CONGRUENCE.fullmatch(text)
+    return Congruence(match[1].replace(" ", ""), match[2], match[3]) if match and "\\equiv" not in match[2] else None
+
+
 def _relation(text: str, depth: int) -> Node | None:
     sides, operators = split(text, _OPERATORS)
     if not operators or not all(sides):
@@ -268,7 +309,14 @@ def _union(text: str, depth: int) -> Node | None:
     return Union(tuple(parse(part, depth) for part in sets), tuple(operators))
 
 
+_TRANSPOSED = re.compile(r"(.*[)\]}])\^\{?(?:T|\\top ?|\\intercal ?|\\text\{T\}|'|\\mathsf T)\}?", re.DOTALL)
+
+
 def _matrix(text: str, depth: int) -> Node | None:
+    transposed = _TRANSPOSED.fullmatch(text)
+    if transposed:
+        node = _matrix(transposed[1], depth) or _bracket(transposed[1], depth)
+        return Matrix(tuple(zip(*node.rows, strict=False))) if isinstance(node, Matrix) else node
     for opening, closing in (("(", ")"), ("[", "]")):
         if text.startswith(opening + "\\begin") and _encloses(text, opening, closing):
             text = text[1:-1]
@@ -280,6 +328,8 @@ def _matrix(text: str, depth: int) -> Node | None:
 
 
 def _bracket(text: str, depth: int) -> Node | None:
+    if re.match(r"[A-Z](?:_\w|')?\([^()]*,", text) and text.endswith(")"):  # a point with its name
+        text = text[text.index("(") :]
     opening = next((sign for sign in ("\\{", "(", "[", "]") if text.startswith(sign)), None)
     closing = next((sign for sign in ("\\}", ")", "]", "[") if text.endswith(sign)), None)
     if opening is None or closing is None or "\\begin" in text or len(text) < len(opening) + len(closing):
@@ -334,36 +384,107 @@ def _ratio(text: str, depth: int) -> Node | None:
     return Ratio(tuple(parts))
 
 
+_FACTOR = r"(?:\\text\{[^{}]*\}|(?<![a-zA-Z\\])[^\W\d_]+\.?|[°¢])(?:\^\{?-?\d\}?)?"
 _UNIT = re.compile(
-    r"(?P<value>.*[\d)}\]|'a-zA-Z])"
-    r"(?:\s*\\text\{(?P<text>[^{}]*)\}|(?<=[\d)}])(?P<gap>\s*)(?P<plain>[a-zA-Z][a-zA-Z/. ]*?))"
-    r"(?:\^\{?(?P<power>\d)\}?)?\s*",
+    r"(?P<value>.*(?:[\d)}\]|'!]|\\(?:pi|degree|infty) ?|[a-zA-Z](?=\s*\\text)))"
+    rf"(?P<unit>\s*{_FACTOR}(?:(?: |/|\\cdot ?)*{_FACTOR})*)\s*",
     re.DOTALL,
 )
 _FUNCTIONS = re.compile(r"(?:sin|cos|tan|cot|sec|csc|ln|log|exp|sqrt|pi|mod)\b")
 
 
-def _quantity(text: str) -> Expr:
-    """An expression with its unit and percent sign taken off."""
+_CHANGES = re.compile(
+    r"^and\b|^(?:squared|cubed)\b|\b(?:tenth|hundredth|thousandth|millionth|halve|third|fifth|eighth)s\b"
+    rf"|\b(?:plus|minus|times|over) {SPELLED.pattern}",
+    re.IGNORECASE,
+)
+"""Words behind a number that make another number of it."""
+
+
+def _quantity(text: str) -> Node:
+    """An expression with its unit and percent sign taken off; Text where what stands behind it is no mere unit."""
     text = re.sub(r"(?<=\d) ?(?:\^?\{?\\text\{)?(?:st|nd|rd|th)\}{0,2}$", "", text)  # 11th
     percent = text.endswith("\\%")
     text = text.removesuffix("\\%").rstrip()
     degree = text.endswith("\\degree") and not re.search(r"\\(?:sin|cos|tan|cot|sec|csc)", text)
     text = text.removesuffix("\\degree").rstrip() if degree else text
     match = _UNIT.fullmatch(text)
-    if match and (match["text"] is not None or _is_unit(match["plain"], bool(match["gap"]))):
-        name = match["text"] if match["text"] is not None else match["plain"]
-        inner = _quantity(match["value"].strip())
-        return Expr(inner.latex, unit(name, match["power"]) or inner.unit, percent or inner.percent)
+    if match and ("\\text" in match["unit"] or _is_unit(match["unit"])):
+        name = re.sub(r"\\text\{([^{}]*)\}", r"\1", match["unit"])
+        has_digits = re.search(r"\d", re.sub(r"\^\{?-?\d", "", name)) is not None
+        if HEDGE.search(name) or _CHANGES.search(name.strip()) or (has_digits and not units.parse(name)):
+            return Text(words(f"{match['value']} {name}"))
+        value = match["value"].strip()
+        if value.endswith("\\degree"):
+            value, name = value.removesuffix("\\degree").rstrip(), f"degree {name.strip()}"
+        inner = _quantity(value)
+        if not isinstance(inner, Expr):
+            return inner
+        return Expr(inner.latex, units.parse(name) or inner.unit, percent or inner.percent)
     text = re.sub(r"(?<=\d),(?=\d)", ".", text) if re.fullmatch(r"-?\d+,\d+", text) else text
     while _encloses(text, "(", ")"):
         text = text[1:-1].strip()
-    return Expr(text, "degree" if degree else "", percent)
+    return Expr(text, "degree^1" if degree else "", percent)
 
 
-def _is_unit(name: str, set_off: bool) -> bool:
-    """Bare letters are a unit if they are a known one of two letters or more, or a word set off by a space."""
-    word = name.split()[0] if name.split() else ""
-    if _FUNCTIONS.match(name):
+def _is_unit(name: str) -> bool:
+    """Bare letters are a unit if they are known ones, not a single letter, or a word set off by a space."""
+    word = re.split(r"[\s/^]", name.strip())[0]
+    if _FUNCTIONS.match(word):
         return False
-    return (len(word) > 1 and (known(word) is not None or word in ("sq", "cu"))) or (set_off and len(word) > 2)
+    if not word.isascii():  # 元, 人, яблок
+        return True
+    compound = name[0].isspace() and "/" in name
+    is_known = (len(word) > 1 or compound) and units.parse(name) is not None
+    return is_known or (name[0].isspace() and len(word) > 2)
+
+
+# Conditions ---------------------------------------------------------------------------------------------------------
+
+_CONDITION = re.compile(
+    r"[,;]? ?\(? ?(?:\\text\{[\s,;(]*(?:where|for|with|when|whenever|if|provided|given|such that|as long as|assuming)\b"
+    r"|\\forall|(?<![a-zA-Z\\])(?:where|for (?:all|any|every|each|some)|with|when|if|provided|such that)(?![a-zA-Z]))"
+)
+_INEQUALITIES = ("\\in", "\\leq", "\\geq", "\\neq", "<", ">")
+
+
+def _unconditional(text: str) -> str:
+    """An answer without what it says of its letters: `5k, k \\in \\mathbb{Z}`, `3n (n \\geq 1)`, `x^2 for all x`.
+
+    A condition on letters that the answer has not is none, and stays.
+    """
+    match = _CONDITION.search(text, 1)
+    if match and _conditions(text[: match.start()], text[match.start() :]):
+        text = text[: match.start()].strip(" ,;(")
+    bracketed = re.fullmatch(r"(.*\S) ?\(([^()]*(?:\\in(?![a-zA-Z])|\\leq|\\geq|\\neq|<|>)[^()]*)\)", text)
+    if bracketed and _conditions(bracketed[1], bracketed[2]):
+        text = bracketed[1].rstrip(" ,;")
+    parts, found = split(text, (",", ";"))
+    while len(parts) > 1 and split(parts[-1], _INEQUALITIES)[1]:
+        main = "".join(map("".join, zip(parts[:-1], [*found[:-1], ""], strict=True)))
+        of_its_own = split(main, _INEQUALITIES)[1] and "\\mathbb" not in parts[-1]  # x > 2, x < 5
+        if of_its_own or not _conditions(main, parts[-1]):
+            break
+        parts, found, text = parts[:-1], found[:-1], main
+    return text
+
+
+def _conditions(main: str, condition: str) -> bool:
+    """Whether `condition` speaks of letters of the main part alone, and takes nothing back."""
+    written = set(re.findall(r"\\[a-zA-Z]+|[a-zA-Z]", re.sub(r"\\text\{[^{}]*\}", " ", main)))
+    letters = set(_LETTER.findall(_SETS.sub(" ", condition)))
+    if not main.strip() or HEDGE.search(condition):
+        return False
+    return letters <= written and (bool(letters) or re.search(r"\d", condition) is None)
+
+
+_LETTER = re.compile(
+    r"\\(?:alpha|beta|gamma|delta|epsilon|theta|lambda|mu|rho|sigma|tau|phi|psi|omega)(?![a-zA-Z])"
+    r"|(?<![a-zA-Z\\])(?:[b-zB-Z](?![a-zA-Z])|a(?= ?[,=<>}]|$))"
+)
+_SETS = re.compile(r"\\mathbb ?\{?[A-Z]\}?(?:\^\{?[+*-]\}?|_\{?[+\d]\}?)?")
+
+
+_READERS = (
+    _word, _congruence, _series, _plus_minus, _membership, _relation, _union, _matrix, _bracket, _based, _ratio,
+)  # fmt: skip

@@ -17,8 +17,8 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
-from functools import lru_cache, partial
+from dataclasses import asdict, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -26,59 +26,48 @@ from typing import Any
 from lens_core.lookup import described, find_function
 from lens_core.processes import end_with_parent
 from lens_core.verify import entry, expression
-from lens_core.verify.equal import agree
-from lens_core.verify.extract import find_by_pattern, gold_answer, refine
-from lens_core.verify.normalise import normalise
-from lens_core.verify.structure import Expr, Node, TooComplexError, parse
-from lens_core.verify.verdict import Outcome, Verdict, unread
+from lens_core.verify.equal import agree, is_unevaluated, too_many
+from lens_core.verify.extract import Found, find_by_pattern
+from lens_core.verify.gold import read_gold, readings
+from lens_core.verify.structure import Expr, Node, TooComplexError
+from lens_core.verify.verdict import Outcome, Verdict, beyond_limits, unread
 
 MEMORY_LIMIT_BYTES = 2 << 30
 """Beyond what the process has once it is ready: what a verifier loads when it is imported is its own affair."""
 Grade = Callable[[str, str], Verdict]
 """(What the parent has sent of a completion, gold answer) -> verdict."""
-_DECIMAL_COMMA = re.compile(r"-?(?:\d+,(?:\d{2}|\d{4,})|0,\d{2,}|\d{4,},\d+)")
-_THOUSANDS_OR_LIST = re.compile(r"-?\d{1,3}(?:,\d{3})+")
 
 
-@lru_cache(4096)
-def readings(text: str) -> tuple[Node, ...]:
-    """What an answer can mean: `1,22` is a list of two, and 1.22 in much of Europe; `12,345` is a number or a list."""
-    text = refine(text)
-    bare = text.strip("$ \n.")
-    ways = [text]
-    if _DECIMAL_COMMA.fullmatch(bare):
-        ways.append(bare.replace(",", "."))
-    if _THOUSANDS_OR_LIST.fullmatch(bare):
-        ways.append(bare.replace(",", ", "))
-    return tuple(parse(normalise(way)) for way in ways)
+def judge(extracted: str, answer: str, strict: bool = False) -> tuple[str, str]:
+    """Outcome and reason for an answer that was found in a completion, against the gold answer.
 
-
-@lru_cache(4096)
-def _gold(answer: str) -> tuple[Node, ...]:
-    """The gold answer, read once for all completions of its problem."""
-    return readings(gold_answer(answer))
-
-
-def judge(extracted: str, answer: str) -> tuple[str, str]:
-    """Outcome and reason for an answer that was found in a completion, against the gold answer."""
+    Args:
+        strict: refuse what is not worked out: the question repeated.
+    """
     if entry.is_entry(answer):
         return entry.judge_entry(extracted, answer)
-    try:
-        golds = _gold(answer)
-    except TooComplexError as error:
-        return "ungraded", f"the gold answer is {error}"
-    if golds[0] == Expr(""):
-        return "ungraded", f"the gold answer {answer!r} cannot be read"
+    golds, fault = read_gold(answer)
+    outcome, reason = _compared(golds, extracted, answer, strict) if golds else ("wrong", "")
+    if fault and outcome != "correct":
+        return "ungraded", f"the gold answer {fault}: {answer[:50]!r}"
+    return outcome, reason
+
+
+def _compared(golds: tuple[Node, ...], extracted: str, answer: str, strict: bool) -> tuple[str, str]:
     try:
         answers = readings(extracted)
+        if strict and any(is_unevaluated(found, gold) for gold, found in product(golds, answers)):
+            return "wrong", "not worked out"
         if any(agree(gold, found) for gold, found in product(golds, answers)):
             return "correct", "equal"
     except expression.UnreadableError:
         return _unreadable(golds[0], extracted)
     except expression.TooLargeError:
-        return _too_large(golds[0], answers[0])
-    except (TooComplexError, RecursionError) as error:
-        return "ungraded", f"the answer is {error}" if isinstance(error, TooComplexError) else "nested too deeply"
+        return _too_large(golds[0], answers[0], answer)
+    except (RecursionError, MemoryError):
+        return beyond_limits(answer).value, "nested too deeply, or too large"
+    except TooComplexError as error:
+        return ("ungraded" if too_many(golds) else "wrong"), f"the answer is {error}"
     return "wrong", "not equal"
 
 
@@ -92,24 +81,25 @@ def _unreadable(gold: Node, extracted: str) -> tuple[str, str]:
     return "wrong", "the answer cannot be read as mathematics"
 
 
-def _too_large(gold: Node, answer: Node) -> tuple[str, str]:
-    """Towers of powers that are surely above the gold answer are wrong; other large values cannot be told."""
+def _too_large(gold: Node, answer: Node, written: str) -> tuple[str, str]:
+    """Large values are wrong where a short number is asked for, or they are surely larger; else it cannot be told."""
     bound = expression.rational(gold.latex) if isinstance(gold, Expr) else None
     if bound is not None and isinstance(answer, Expr) and expression.is_larger(answer.latex, bound):
         return "wrong", "far larger than the gold answer"
-    return "ungraded", f"a value of more than {expression.MAX_DIGITS:,} digits"
+    return beyond_limits(written).value, f"a value of more than {expression.MAX_DIGITS:,} digits"
 
 
-def grade_found(extracted: str, answer: str) -> Verdict:
+def grade_found(strict: bool, extracted: str, answer: str) -> Verdict:
     """The verdict on an answer that the parent has found."""
-    outcome, reason = judge(extracted, answer)
+    outcome, reason = judge(extracted, answer, strict)
     return Verdict(Outcome(outcome), extracted, reason)
 
 
-def grade_by_pattern(pattern: re.Pattern[str], text: str, answer: str) -> Verdict:
+def grade_by_pattern(pattern: re.Pattern[str], strict: bool, text: str, answer: str) -> Verdict:
     """The verdict on the answer that `pattern` finds in `text`."""
     extracted = find_by_pattern(pattern, text)
-    return unread(extracted) or grade_found(str(extracted), answer)
+    found = None if extracted is None else Found(extracted, "pattern")
+    return unread(found, answer) or replace(grade_found(strict, str(extracted), answer), found_by="pattern")
 
 
 def grade_by_function(verify: Callable[[str, str], Any], completion: str, answer: str) -> Verdict:
@@ -124,7 +114,7 @@ def grade_by_function(verify: Callable[[str, str], Any], completion: str, answer
     return Verdict(Outcome.UNGRADED, None, reason)
 
 
-def _made_ready(verifier: str | None, answer_pattern: str | None, path: list[str]) -> Grade:
+def _made_ready(verifier: str | None, answer_pattern: str | None, strict: bool, path: list[str]) -> Grade:
     """What is asked for, with imports and first-use costs behind it: they are not on an answer's clock.
 
     Raises:
@@ -135,7 +125,9 @@ def _made_ready(verifier: str | None, answer_pattern: str | None, path: list[str
         return partial(grade_by_function, find_function(verifier, "verifier"))
     logging.disable(logging.CRITICAL)
     judge("\\frac{x^2}{2}", "\\frac{x}{2}")
-    return grade_found if answer_pattern is None else partial(grade_by_pattern, re.compile(answer_pattern))
+    if answer_pattern is None:
+        return partial(grade_found, strict)
+    return partial(grade_by_pattern, re.compile(answer_pattern), strict)
 
 
 def main() -> None:

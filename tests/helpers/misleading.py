@@ -5,7 +5,7 @@ from lens_core.verify import grade
 MISLEADING = [
     # completion, gold answer, outcome
     ("\\boxed{9^{9^{9^9}}}", "3", "wrong"),
-    ("\\boxed{9^{9^{9^9}} - 9^{9^{9^9}} + 3}", "3", "ungraded"),
+    ("\\boxed{9^{9^{9^9}} - 9^{9^{9^9}} + 3}", "3", "wrong"),
     ("\\boxed{\\frac{1}{2^{98}}}", "\\frac{1}{2^{99}}", "wrong"),
     ("\\boxed{2^{-99}}", "\\frac{1}{2^{99}}", "correct"),
     ("\\boxed{y = 2x + 3}", "y = 2x + 4", "wrong"),

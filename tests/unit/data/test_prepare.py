@@ -53,6 +53,21 @@ def test_prepare_keeps_levels_and_limits(tmp_path: Path) -> None:
     assert set(summary.train_levels) | set(summary.test_levels) <= {"2", "3"}
 
 
+def test_prepare_lists_gold_answers_that_cannot_be_read(tmp_path: Path) -> None:
+    answers = [*map(str, range(8)), "\\fracx{5}{6}", "[4, 9"]
+    rows = [{"id": f"p{i}", "problem": f"P{i}", "answer": answer} for i, answer in enumerate(answers)]
+    source = tmp_path / "m.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = DataConfig(train=SourceConfig(kind="math", path=str(source)), test_share=0.5)
+    summary = prepare(config, tmp_path / "out")
+    listed = [json.loads(line) for line in (tmp_path / "out" / "unreadable.jsonl").open(encoding="utf-8")]
+    assert summary.unreadable == 2
+    assert {line["answer"]: line["fault"] for line in listed} == dict.fromkeys(answers[8:], "cannot be read")
+    sound = DataConfig(train=LADDER)
+    assert prepare(sound, tmp_path / "out").unreadable == 0
+    assert not (tmp_path / "out" / "unreadable.jsonl").exists()
+
+
 def test_prepare_writes_bad_rows_aside(tmp_path: Path) -> None:
     rows = [{"problem": f"P{i}", "answer": str(i)} for i in range(10)]
     source = tmp_path / "m.jsonl"

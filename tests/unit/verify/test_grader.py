@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from lens_core.verify import Grader, Outcome, grade
+from lens_core.verify.extract import Found
 from lens_core.verify.grader import _integers
 from lens_core.verify.reward import math_reward
 from lens_core.verify.worker import judge
@@ -55,10 +56,11 @@ def test_unreadable_gold_answer_is_ungraded_not_wrong(grader: Grader) -> None:
     assert "gold answer" in verdict.reason
 
 
-def test_time_out_is_ungraded_and_the_next_answer_is_graded() -> None:
+@pytest.mark.parametrize(("gold", "outcome"), [("3", Outcome.WRONG), ("x^2", Outcome.UNGRADED)])
+def test_time_out_is_no_way_out_of_a_number_and_the_next_answer_is_graded(gold: str, outcome: Outcome) -> None:
     with Grader(timeout_s=0.3) as grader:
-        verdict = grader.grade(SLOW, "3")
-        assert verdict.outcome is Outcome.UNGRADED
+        verdict = grader.grade(SLOW, gold)
+        assert verdict.outcome is outcome
         assert (verdict.extracted, verdict.reason) == ("\\binom{10^9}{10^8}", "time-out after 0.3 s")
         assert grader.grade("\\boxed{\\frac12}", "0.5").outcome is Outcome.CORRECT
 
@@ -105,7 +107,7 @@ def test_megabyte_to_a_dead_process_is_sent_again() -> None:
 @pytest.mark.parametrize("extracted", ["7", "-7", "+7", " 7 ", "007", "8", "-8", "0", "-0"])
 @pytest.mark.parametrize("answer", ["7", "-7", " 7", "+7", "0"])
 def test_integer_shortcut_agrees_with_the_worker(extracted: str, answer: str) -> None:
-    shortcut = _integers(extracted, answer)
+    shortcut = _integers(Found(extracted, "box"), answer)
     assert shortcut is not None
     assert shortcut.outcome == judge(extracted, answer)[0]
 
@@ -140,15 +142,23 @@ def test_completions_that_end_in_the_same_answer_share_one_verdict(grader: Grade
     assert verdicts[0] is verdicts[1]
 
 
-def test_answer_that_is_too_long_is_ungraded_at_once(grader: Grader) -> None:
+def test_time_out_is_remembered(grader: Grader) -> None:
+    first, again = (grader.start(SLOW, "x^3") for _ in range(2))
+    assert first.result().reason.startswith("time-out")
+    assert grader.start(SLOW, "x^3") is first is again
+
+
+def test_answer_that_is_too_long_is_wrong_at_once(grader: Grader) -> None:
     verdict = grader.grade("\\boxed{" + "1" * 3000 + "}", "3")
-    assert verdict.outcome is Outcome.UNGRADED
+    assert verdict.outcome is Outcome.WRONG
     assert verdict.reason == "an answer of 3,000 characters or more; up to 2,000 are read"
 
 
-def test_tower_is_wrong_only_where_that_is_sure(grader: Grader) -> None:
+def test_value_that_is_too_large_is_wrong_where_a_number_is_asked_for(grader: Grader) -> None:
     assert grader.grade(TOWER, "3").reason == "far larger than the gold answer"
-    verdict = grader.grade("\\boxed{9^{9^{9^9}} - 9^{9^{9^9}} + 3}", "3")  # equal to 3, and not to be computed
+    vast = "\\boxed{9^{9^{9^9}} - 9^{9^{9^9}} + 3}"  # equal to 3, and not to be computed
+    assert grader.grade(vast, "3").outcome is Outcome.WRONG
+    verdict = grader.grade(vast, "x+3")
     assert (verdict.outcome, verdict.reason) == (Outcome.UNGRADED, "a value of more than 20,000 digits")
 
 

@@ -110,19 +110,20 @@ def test_answer_pattern_says_where_the_answer_stands() -> None:
     verdicts = grader.grade_many([(right, "0.5"), (right, "7"), ("\\boxed{0.5}", "0.5")])
     assert [verdict.outcome for verdict in verdicts] == [Outcome.CORRECT, Outcome.WRONG, Outcome.WRONG]
     assert (verdicts[0].extracted, verdicts[2].reason) == ("1/2", "no answer found")
+    assert verdicts[0].found_by == "pattern"
     assert VerifierReward("math", "Result: (.+)")(["Result: 4"], answer=["4"]) == [1.0]
 
 
-def test_pattern_that_takes_for_ever_is_ungraded_and_the_next_answer_is_graded() -> None:
+def test_pattern_that_takes_for_ever_is_cut_off_and_the_next_answer_is_graded() -> None:
     with Grader(timeout_s=0.5, answer_pattern="((?:a+)+)$") as grader:
         endless, after = grader.grade_many([("a" * 40 + "!", "1"), ("it is aaa", "aaa")])
-    assert (endless.outcome, endless.extracted, endless.reason) == (Outcome.UNGRADED, None, "time-out after 0.5 s")
+    assert (endless.outcome, endless.extracted, endless.reason) == (Outcome.WRONG, None, "time-out after 0.5 s")
     assert (after.outcome, after.extracted) == (Outcome.CORRECT, "aaa")
 
 
-def test_pattern_that_finds_too_much_is_ungraded() -> None:
+def test_pattern_that_finds_too_much_is_wrong() -> None:
     (verdict,) = grader_for("math", "<answer>(.*?)</answer>").grade_many([(f"<answer>{'1' * 3000}</answer>", "3")])
-    assert (verdict.outcome, verdict.extracted) == (Outcome.UNGRADED, "1" * 100 + "...")
+    assert (verdict.outcome, verdict.extracted) == (Outcome.WRONG, "1" * 100 + "...")
 
 
 @pytest.mark.parametrize("pattern", ["(" * 5000 + ")" * 5000, "(a{99999999999999999999})"], ids=["nested", "counted"])
@@ -137,3 +138,14 @@ def test_answer_pattern_without_a_group_is_refused() -> None:
             load_config("demo", [f"train.answer_pattern='{pattern}'", f"evaluation.answer_pattern='{pattern}'"])
     with pytest.raises(LensError, match=r"train\.answer_pattern .* must be the same"):
         load_config("demo", ["train.answer_pattern='A(.)'"])
+
+
+def test_run_that_trains_leniently_says_how_it_is_evaluated() -> None:
+    lenient = "train.extraction=lenient"
+    with pytest.raises(LensError, match=r"train\.extraction is lenient, and the evaluation would be strict"):
+        load_config("demo", [lenient])
+    for mode in ("lenient", "strict"):
+        assert load_config("demo", [lenient, f"evaluation.extraction={mode}"]).evaluation.extraction == mode
+    plain = load_config("demo", [lenient, "train.prompt.form=plain"])  # nobody asks for a box
+    assert (plain.train.extraction, plain.evaluation.extraction) == ("lenient", None)
+    assert load_config("demo", []).train.extraction == "strict"

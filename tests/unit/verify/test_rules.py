@@ -35,7 +35,8 @@ from lens_core.verify.worker import judge
     ],
 )
 def test_find_answer_takes_the_last_commitment_whole(completion: str, answer: str | None) -> None:
-    assert find_answer(completion) == answer
+    found = find_answer(completion)
+    assert (None if found is None else found.text) == answer
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_find_answer_takes_the_last_commitment_whole(completion: str, answer: st
         ("32, 349", "32, 349"),
         ("(12,102)", "(12, 102)"),
         ("3\\frac{1}{2}", "(3+\\frac{1}{2})"),
-        ("3\\frac{3}{2}", "3\\frac{3}{2}"),
+        ("3\\frac{3}{2}", "3\\cdot \\frac{3}{2}"),
         ("3\\frac{x}{2}", "3\\frac{x}{2}"),
         ("1.5e-3", "1.5\\cdot 10^{-3}"),
         ("½", "\\frac{1}{2}"),
@@ -56,7 +57,7 @@ def test_find_answer_takes_the_last_commitment_whole(completion: str, answer: st
         ("\\textbf{\\text{blue}}.", "\\text{blue}"),
         ("\\mathbf{12}", "12"),
         ("50 percent", "50\\%"),
-        ("\\$18", "18"),
+        ("\\$18", "18\\text{dollar}"),
     ],
 )
 def test_normalise_spells_one_way(text: str, normal: str) -> None:
@@ -113,6 +114,67 @@ def test_values_that_floats_cannot_tell_apart_differ(gold: str, answer: str) -> 
     ],
 )
 def test_rule_accepts_and_refuses(gold: str, right: str, wrong: str) -> None:
+    assert judge(right, gold) == ("correct", "equal")
+    assert judge(wrong, gold)[0] == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("gold", "right", "wrong"),
+    [
+        ("x^3", "x**3", "3x"),
+        ("2*sin(x)*cos(x)", "\\sin 2x", "sin(2)x"),
+        ("\\sqrt{18}", "sqrt(9+9)", "sqrt(9)+9"),
+        ("e^2", "exp(2)", "e \\cdot 2"),
+        ("240000", "2.4x10^5", "2.4x10^4"),
+        ("6", "4\\frac{3}{2}", "\\text{six or seven}"),
+        ("\\frac{11}{2}", "5 1/2", "4 3/2"),
+        ("\\frac13", "0.333333", "0.333334"),
+        ("\\frac13", "0.333\\ldots", "0.34\\ldots"),
+        ("-35", "-35\\%", "35\\%"),
+        ("0.8\\%", "0.008", "0.8"),
+        ("6000", "6 \\text{ thousand}", "6000 \\text{ million}"),
+        ("23", "\\text{twenty-three}", "23 \\text{, possibly 24}"),
+        ("23", "23 \\text{ students}", "23 \\text{ is incorrect}"),
+        ("8\\text{ N}", "8 \\text{ newtons}", "8\\text{ kN}"),
+        ("9\\text{ kg/m}^3", "9\\,\\mathrm{kg\\,m^{-3}}", "9\\text{ kg/m}^2"),
+        ("\\$30", "30 \\text{ dollars}", "£30"),
+        ("12\\text{ dollars}", "USD 12", "12\\%"),
+        ("3m^2", "3 m^2", "3"),
+        ("400", "400 m²", "400 + m"),
+        ("72^\\circ", "72^o", "27^o"),
+        ("60^\\circ", "\\frac{\\pi}{3} \\text{ radians}", "\\frac{\\pi}{6}"),
+        ("90 - \\frac{x}{2}", "90^\\circ - \\frac{x}{2}", "90^\\circ + \\frac{x}{2}"),
+        ("x=3", "3=x", "6x-18=0"),
+        ("x=3", "x = 6/2", "x = 3x - 6"),
+        ("(-9,5)", "-9 < y < 5", "|y+2|<7"),
+        ("x>2", "-x<-2", "2x>4"),
+        ("(0,25]", "0 < x \\le 25", "\\log_5 x \\le 2"),
+        ("k>9", "9<k", "m>9"),
+        ("(-1,6)", "y > -1, y < 6", "y > -1 \\text{ or } y < 6"),
+        ("\\emptyset", "y>8 \\text{ and } y<2", "\\{\\varnothing\\}"),
+        ("k \\equiv 2 \\pmod 7", "k \\equiv 9 \\bmod 7", "k \\equiv 2 \\pmod 9"),
+        ("5k, k\\in\\mathbb{Z}", "x = 5k \\ (k \\in \\mathbb{Z})", "5n"),
+        ("3n", "3n, n \\ge 2", "3n, 2"),
+        ("g(x)=ax^2", "g(x)=ax^2 \\text{ for some constant } a", "g(x)=ax \\text{ for all } x"),
+        ("17", "17", "17, where n = 3"),
+        ("17", "17 \\text{ students in total}", "17 \\text{ and a half}"),
+        ("17", "17 \\text{ times}", "17 \\text{ times two}"),
+        ("17", "17\\text{ m}", "17 \\text{ thousandths}"),
+        ("17", "17 wheels on 9 cars", "17 wheels on 9 cars, or 18"),
+        ("17", "17 \\text{ for now}", "17 \\text{ when } 18"),
+        ("A", "(A)", "(A)(B)"),
+        ("(-3,8)", "P(-3,8)", "P(8,-3)"),
+        ("\\begin{pmatrix}7\\\\-2\\end{pmatrix}", "(7,-2)^T", "(-2,7)^T"),
+        ("\\frac{12}{4} = 3", "3", "4"),
+        ("Tom, Maria", "\\text{Maria, Tom}", "\\text{Maria}"),
+        ("Yes", "\\text{Yes}, k=9", "\\text{Yes or no}"),
+        ("A", "\\text{Choice A}", "A. 11 B. 15 C. 19"),
+        ("4,9", "4或9", "4"),
+        ("10", "∑_{j=1}^{4} j", "∑_{j=1}^{5} j"),
+        ("6.75", '"6.75"', '"6.5"'),
+    ],
+)
+def test_rule_of_normalising_and_its_neighbour(gold: str, right: str, wrong: str) -> None:
     assert judge(right, gold) == ("correct", "equal")
     assert judge(wrong, gold)[0] == "wrong"
 
