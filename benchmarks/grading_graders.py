@@ -39,7 +39,10 @@ class Mode(NamedTuple):
     """Whether it looks for answers beyond boxes, `####` and answer tags."""
 
 
-MODES = (Mode("ours", {}, reads_prose=True),)
+MODES = (
+    Mode("ours, strict", {"strict": True}, reads_prose=False),
+    Mode("ours, lenient", {"strict": False}, reads_prose=True),
+)
 """The one place that knows which modes there are, and how a grader is asked for them."""
 
 

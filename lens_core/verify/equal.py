@@ -188,6 +188,30 @@ def _value(chain: Relation) -> Node:
     return exact[0] if _name(exact[-1]) and not _name(exact[0]) else exact[-1]
 
 
+def _contradicts(gold: Node, chain: Relation) -> bool:
+    r"""Whether another side of a chain says something else, in what the gold answer speaks of: `36 = 37`.
+
+    Sides with other letters, `\pi r^2 = 9\pi`, and with other units, `5000 m = 5 km`, are working; so is what stands
+    between a name and the value that it has in the end: `x = 5 + 5 + 1 = 11`.
+    """
+    if _name(chain.sides[0]) is not None:
+        return False
+    exact = [side for side, before in zip(chain.sides, ("=", *chain.operators), strict=True) if before == "="]
+    return any(_is_alike(gold, side, _value(chain)) and not agree(gold, side) for side in exact)
+
+
+def _is_alike(gold: Node, side: Node, value: Node) -> bool:
+    if not isinstance(gold, Expr) or not isinstance(side, Expr):
+        return type(gold) is type(side) and not isinstance(gold, Text) and _name(side) is None
+    if side.unit not in (gold.unit, getattr(value, "unit", "")):
+        return False
+    try:
+        unknown = expression.read(side.latex).free_symbols - expression.read(gold.latex).free_symbols
+    except expression.UnreadableError:
+        return False
+    return not unknown
+
+
 def _is_constant(node: Node) -> bool:
     return isinstance(node, Expr) and not expression.read(node.latex).free_symbols
 
@@ -213,7 +237,7 @@ def _same_relation(gold: Node, answer: Node) -> bool:
         assert isinstance(answer, Relation)
         if isinstance(gold, Series) and not isinstance(answer.sides[0], Bracket):
             return _same_series(gold, Series((answer,)))
-        return agree(gold, _value(answer))
+        return agree(gold, _value(answer)) and not _contradicts(gold, answer)
     if isinstance(gold, Relation) and isinstance(answer, Relation):
         return _same_inequality(gold, answer)
     if isinstance(gold, Series) or isinstance(answer, Series):
@@ -223,10 +247,9 @@ def _same_relation(gold: Node, answer: Node) -> bool:
 
 def _same_equation(gold: Relation, answer: Relation) -> bool:
     names = _name(gold.sides[0]), _name(answer.sides[0])
-    if None not in names and (names[0] == names[1] or all(_FUNCTION_VALUE.fullmatch(str(name)) for name in names)):
-        same = agree(_value(gold), _value(answer))
-        if same:
-            return True
+    named_alike = names[0] == names[1] or all(_FUNCTION_VALUE.fullmatch(str(name)) for name in names)
+    if None not in names and named_alike and agree(_value(gold), _value(answer)):
+        return True
     if is_solved(gold):  # an equation that has the same solution is the question
         return is_solved(answer) and _name(answer.sides[0]) is None and _same_equation(gold, _turned(answer))
     ends = [(chain.sides[0], chain.sides[-1]) for chain in (gold, answer)]

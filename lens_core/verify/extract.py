@@ -139,7 +139,7 @@ def find_answer(completion: str, gold: str = "", strict: bool = False) -> Found 
         return None
     text = re.sub(r"~~[^~\n]{1,200}~~", "", text)
     kind = kind_of(gold)
-    boxes = _boxes(text)
+    boxes = _boxes(text, strict)
     if boxes is None:
         return None
     end, boxed = boxes
@@ -393,13 +393,13 @@ def _box(text: str, start: int, begin: int, limit: int) -> Box:
     )
 
 
-def _boxes(text: str) -> tuple[int, str] | None:
+def _boxes(text: str, strict: bool = False) -> tuple[int, str] | None:
     """End of the last box, and the content of the boxes that make up the last answer; None if it is cut off."""
     limit = len(text)
     contents: list[str] = []
     end_of_last = start_of_next = 0
     for _ in range(_MAX_BOXES):
-        box = last_box(text, limit)
+        box = _outermost(text, last_box(text, limit), strict)
         if box is None:
             break
         if box.content is None:
@@ -416,6 +416,40 @@ def _boxes(text: str) -> tuple[int, str] | None:
         end_of_last = end_of_last or box.end
         start_of_next = limit = box.start
     return end_of_last, " , ".join(content for content in contents if content)
+
+
+def _outermost(text: str, box: Box | None, strict: bool) -> Box | None:
+    """The box around `box` with all that it holds, or `box` where nothing else is said in it.
+
+    A sentence that ends in its box is one answer as well, unless `strict`: so are worked solutions that stand in a box.
+    """
+    outer = inner = box
+    for _ in range(_MAX_BOXES):
+        if inner is None or outer is None or inner.content is None:
+            break
+        inner = last_box(text, inner.start)
+        if inner is not None and inner.is_closed and inner.end >= outer.end:
+            outer = inner
+    if box is None or outer is None or outer is box or outer.content is None:
+        return outer
+    content, beside = outer.content, outer.content
+    for _ in range(_MAX_BOXES):
+        inner = last_box(content)
+        if inner is None or inner.content is None:
+            break
+        content = content[: inner.start] + inner.content + content[inner.end :]
+        beside = beside[: inner.start] + " " + beside[inner.end :]
+    if not _NOTHING_SAID.sub(" ", beside).strip():
+        return box
+    last = last_box(outer.content)
+    is_last = last is not None and not _NOTHING_SAID.sub(" ", outer.content[last.end :]).strip()
+    if is_last and not strict and re.search(r"(?<![\\a-zA-Z])[a-zA-Z]{2}", beside) and not HEDGE.search(beside):
+        return box
+    return outer._replace(content=content)
+
+
+_NOTHING_SAID = re.compile(r"\\(?:begin|end)\{\w+\*?\}|\\(?:text|quad|qquad|[,;:! ()\[\]])|\b(?:and|or)\b|[{}\s$.,;]")
+"""In a box around others."""
 
 
 def _one_answer(between: str) -> bool:

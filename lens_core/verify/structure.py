@@ -473,7 +473,7 @@ def _conditions(main: str, condition: str) -> bool:
     """Whether `condition` speaks of letters of the main part alone, and takes nothing back."""
     written = set(re.findall(r"\\[a-zA-Z]+|[a-zA-Z]", re.sub(r"\\text\{[^{}]*\}", " ", main)))
     letters = set(_LETTER.findall(_SETS.sub(" ", condition)))
-    if not main.strip() or HEDGE.search(condition):
+    if re.fullmatch(r"\s*[A-J]?\s*", main) or HEDGE.search(condition):  # of a letter that is chosen, nothing is said
         return False
     return letters <= written and (bool(letters) or re.search(r"\d", condition) is None)
 

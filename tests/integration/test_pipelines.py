@@ -88,7 +88,8 @@ class Outputs(NamedTuple):
 
 
 @dsl.pipeline(name="gate")
-def gate(config: str, folders: list[str], tracking_uri: str, registered_model: str) -> Outputs:
+def gate(config: str, base: str, folders: list[str], tracking_uri: str, registered_model: str) -> Outputs:
+    before = hand_in(folder=base)
     with dsl.ParallelFor(folders) as folder:
         branch = hand_in(folder=folder)
     registered = register(
@@ -97,6 +98,7 @@ def gate(config: str, folders: list[str], tracking_uri: str, registered_model: s
         tracking_uri=tracking_uri,
         registered_model=registered_model,
         upload_weights=True,
+        base_evaluation=before.outputs["evaluation"],
         evaluations=dsl.Collected(branch.outputs["evaluation"]),
         policies=dsl.Collected(branch.outputs["policy"]),
     )
@@ -119,9 +121,12 @@ def branches(folder: Path, right: Mapping[str, tuple[int, ...]]) -> list[Path]:
 def test_best_of_a_pipeline_becomes_champion_only_if_it_beats_the_one_before(tmp_path: Path) -> None:
     uri, config = f"sqlite:///{tmp_path}/mlflow.db", load_config("demo").model_dump_json()
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "kfp"))
-    # Means of 1/4 and 1/2: the second is the best, and has nothing to beat.
+    # Means of 1/4 and 1/2: the second is the best, and beats the base, which solved nothing.
+    (base,) = branches(tmp_path / "before", {"base": (0, 0, 0) * 10})
     first = branches(tmp_path / "first", {"grpo": (1, 1, 1) * 10, "lens": (2, 2, 2) * 10})
-    done = gate(config=config, folders=list(map(str, first)), tracking_uri=uri, registered_model="lens-gate")
+    done = gate(
+        config=config, base=str(base), folders=list(map(str, first)), tracking_uri=uri, registered_model="lens-gate"
+    )
     written = Path(done.outputs["registration"].path) / "registration.json"
     assert json.loads(written.read_text())["version"] == "1"
 
@@ -135,6 +140,7 @@ def test_best_of_a_pipeline_becomes_champion_only_if_it_beats_the_one_before(tmp
             tracking_uri=uri,
             registered_model=name,
             upload_weights=True,
+            base_evaluation=dsl.Artifact(uri=str(base / "evaluation")),
             evaluations=[dsl.Artifact(uri=str(folder / "evaluation")) for folder in folders],
             policies=[dsl.Model(uri=str(folder / "policy")) for folder in folders],
             registration=dsl.Artifact(uri=str(output)),

@@ -108,7 +108,7 @@ def test_what_is_shown_of_a_refused_value_is_short_and_no_secret() -> None:
     with pytest.raises(LensError, match=r"train\.steps: .*\(got 'x{150,}\.\.\.\)$"):
         load_config("demo", [f"train.steps={'x' * 10_000}"])
     secret = {"image": "lens:1", "secrets": {"A_TOKEN": {"name": "s", "key": "k", "value": "hunter2"}}}
-    with pytest.raises(LensError, match=r"secrets\.A_TOKEN\.value: Extra inputs") as refused:
+    with pytest.raises(LensError, match=r"secrets\.A_TOKEN\.value: there is no such key") as refused:
         parse(ClusterConfig, secret, "here")
     assert "hunter2" not in str(refused.value)
 

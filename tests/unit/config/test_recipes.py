@@ -30,13 +30,19 @@ def test_recipe_is_valid_and_says_what_it_needs_and_quotes(name: str) -> None:
 def test_dry_run_prints_the_plan_and_touches_nothing(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    method = next(iter(load_config(name).methods))
+    config = load_config(name)
     monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(app, ["train", "--recipe", name, "--method", method, "--dry-run"])
+    for source in (*config.data.train, config.data.test):
+        if source.path is not None and source.path.endswith(".jsonl"):  # files of one's own; others come from a hub
+            path = tmp_path / source.path
+            path.parent.mkdir(exist_ok=True)
+            path.write_text('{"question": "What is 1 + 1?", "answer": "1 + 1 = 2\\n#### 2"}\n', encoding="utf-8")
+    before = sorted(tmp_path.rglob("*"))
+    result = CliRunner().invoke(app, ["train", "--recipe", name, "--method", next(iter(config.methods)), "--dry-run"])
     assert result.exit_code == 0, result.output
     for part in (f"name: {name}", "an update", "a batch of rollouts", "Memory of one process", "total"):
         assert part in result.output
-    assert list(tmp_path.iterdir()) == []
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @recipes

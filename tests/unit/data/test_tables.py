@@ -141,7 +141,7 @@ def test_pipes_and_devices_are_refused_and_not_waited_for(
 def test_level_that_no_table_holds_is_a_bad_row(tmp_path: Path, level: float) -> None:
     row = {"id": "a", "prompt": "1+1", "answer": "2", "source": "s", "level": level}
     (tmp_path / "t.jsonl").write_text(json.dumps(row) + "\n")
-    with pytest.raises(LensError, match=r"t\.jsonl:1: level: .*mend the row"):
+    with pytest.raises(LensError, match=r"t\.jsonl:1: level: .*correct the row"):
         answers(tmp_path / "t.jsonl", "problems")
     (tmp_path / "m.jsonl").write_text(json.dumps({"problem": "1+1", "answer": "2", "level": level}) + "\n")
     with pytest.raises(LensError, match=r"m\.jsonl:1: "):

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lens_core.verify import Outcome, grade
 from lens_core.verify.expression import equal
 from lens_core.verify.extract import find_answer
 from lens_core.verify.normalise import normalise
@@ -193,3 +194,22 @@ def test_nesting_is_refused_before_it_is_read(depth: int, shape: str) -> None:
         text = shape % text
     with pytest.raises(TooComplexError):
         parse(normalise(text))
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "outcome"),
+    [
+        ("37", r"\boxed{\boxed{37} 36; 37}", Outcome.WRONG),
+        ("37", r"\boxed{73, 37 \boxed{37}}", Outcome.WRONG),
+        ("6", r"\boxed{\boxed{6}}", Outcome.CORRECT),
+        ("1, 2", r"\boxed{\boxed{1} and \boxed{2}}", Outcome.CORRECT),
+        ("37", r"\boxed{36 = 37}", Outcome.WRONG),
+        ("37", r"\boxed{36 + 1 = 37}", Outcome.CORRECT),
+        ("8 N", r"\boxed{80 \text{ N} = 8 \text{ N}}", Outcome.WRONG),
+        ("5 km", r"\boxed{5000 \text{ m} = 5 \text{ km}}", Outcome.CORRECT),
+        (r"9\pi", r"\boxed{\pi r^2 = 9\pi}", Outcome.CORRECT),
+        ("C", r"\boxed{C} or \boxed{A \ne C}", Outcome.WRONG),
+    ],
+)
+def test_box_is_judged_with_all_that_it_says(gold: str, answer: str, outcome: Outcome) -> None:
+    assert grade(answer, gold, strict=True).outcome is outcome
