@@ -24,14 +24,14 @@ def test_verifier_by_import_path_grades_and_its_crash_is_ungraded() -> None:
 
 @pytest.fixture(scope="module")
 def misbehaving() -> Iterator[Grader]:
-    with Grader(timeout_s=0.5, verifier=f"{OURS}:misbehaves") as grader:
+    with Grader(timeout_s=2.5, verifier=f"{OURS}:misbehaves") as grader:
         yield grader
 
 
 @pytest.mark.parametrize(
     ("completion", "outcome", "reason"),
     [
-        ("endless", "ungraded", "time-out after 0.5 s"),
+        ("endless", "ungraded", "time-out after 2.5 s"),
         ("exits", "ungraded", "the grader died (exit code 0)"),
         ("dies", "ungraded", "the grader died (exit code -9)"),
         ("fills the memory", "ungraded", "the verifier failed: MemoryError"),
