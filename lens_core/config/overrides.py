@@ -35,6 +35,9 @@ def overridden(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
         LensError: naming the key or value, with what is allowed.
     """
     tree = config.model_dump(mode="json")
+    sources = tree["data"]["train"]
+    if len(sources) == 1:  # as recipes write it, so that `data.train.per_level` means what it means there
+        (tree["data"]["train"],) = sources
     for override in overrides:
         override_value(tree, override)
     return parse(RunConfig, tree, "", overrides)

@@ -59,7 +59,7 @@ def test_report_of_the_demo_can_be_read(browser: Browser, demo: tuple[Path, str]
     with tab(browser, "file://", width) as seen:
         seen.page.goto(report.as_uri())
         expect(seen.page.locator("h1")).to_contain_text("LENS run demo-")
-        expect(seen.page.locator("figure svg")).to_have_count(8)
+        expect(seen.page.locator("figure svg")).to_have_count(9)
         expect(seen.page.locator("section.problem")).to_have_count(5)
         assert overflow(seen.page) == {}
         assert seen.errors == []
@@ -96,7 +96,7 @@ def test_report_is_shown_among_the_artifacts(visit: Visit, runs: dict[str, str])
     seen = visit(f"/experiments/1/runs/{runs['demo']}/artifacts/report.html")
     report = seen.page.frame_locator("iframe")
     expect(report.locator("h1")).to_contain_text("LENS run demo-")
-    expect(report.locator("figure svg")).to_have_count(8)
+    expect(report.locator("figure svg")).to_have_count(9)
     assert report.locator("figure svg").first.bounding_box()["width"] > 200
     seen.picture("mlflow-artifact", whole=False)
 

@@ -50,7 +50,7 @@ def test_stages_work_on_gsm8k_rows(
 @pytest.mark.long
 def test_pipeline_runs_on_gsm8k_rows(overrides: tuple[str, ...], lens: Lens, tmp_path: Path) -> None:
     """Nine processes, one after the other; the registry's step among them, which the demo leaves out."""
-    done = lens("pipeline", "run", "--home", str(tmp_path), overrides=overrides)
+    done = lens("pipeline", "run", "--recipe", "demo", "--home", str(tmp_path), overrides=overrides)
     assert done.returncode == 0, done.stderr
     assert "level" not in done.stdout[done.stdout.index("Pass@k") :]
     (folder,) = (tmp_path / "runs").iterdir()

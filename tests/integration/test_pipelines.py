@@ -111,8 +111,8 @@ def branches(folder: Path, right: Mapping[str, tuple[int, ...]]) -> list[Path]:
     for method, answers in right.items():
         made.append(folder / method)
         made[-1].mkdir(parents=True)
-        evaluation_in(made[-1] / "evaluation", method, answers)
-        policy_in(made[-1] / "policy")
+        policy = policy_in(made[-1] / "policy")
+        evaluation_in(made[-1] / "evaluation", method, answers, policy=policy)
         (made[-1] / "policy" / stages.TRAINING_FILE).write_text(json.dumps({"method": method}))
     return made
 

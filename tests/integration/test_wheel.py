@@ -80,7 +80,14 @@ def test_pipelines_are_compiled_in_such_a_project(project: Path, wheel: Path) ->
 @pytest.mark.long
 def test_pipeline_runs_in_such_a_project(project: Path, wheel: Path) -> None:
     overrides = (f"base={save_tiny_policy(project / 'mine')}", *SMALL, *SHORT)
-    options = ["--pipeline", "evaluate", "--json", *(part for each in overrides for part in ("--set", each))]
+    options = [
+        "--recipe",
+        "demo",
+        "--pipeline",
+        "evaluate",
+        "--json",
+        *(part for each in overrides for part in ("--set", each)),
+    ]
     printed = in_project(project, wheel, "-m", "lens_core.cli", "pipeline", "run", *options)
     (report,) = json.loads(printed.splitlines()[-1])["evaluations"]
     # One problem on each of 5 levels, 2 answers to each.

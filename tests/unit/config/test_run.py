@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from lens_core.config import Method, PromptConfig, load_config, recipe_names
+from lens_core.config import Method, PromptConfig, RunConfig, load_config, overridden, recipe_names
 from lens_core.errors import LensError
 from lens_core.objective import LensConfig
 
@@ -160,3 +160,9 @@ def test_method_resolves_the_defaults_of_a_function_of_your_own() -> None:
     assert own.resolved == {"scale": 2.0, "needed": 1.0}
     with pytest.raises(ValueError, match=r"unknown parameters \['more'\]; choose from scale, needed"):
         Method(objective="tests.unit.config.test_run:own_objective", needed=1.0, more=2).check()  # type: ignore[call-arg]
+
+
+def test_override_of_a_saved_configuration_means_what_it_means_for_a_recipe() -> None:
+    overrides = ["data.train.per_level=4", "train.seed=3"]
+    saved = RunConfig.model_validate_json(load_config("demo").model_dump_json())
+    assert overridden(saved, overrides) == load_config("demo", overrides)
