@@ -20,7 +20,8 @@ import atheris
 
 with atheris.instrument_imports(include=["lens_core.verify"]):
     from lens_core.verify import Grader, Outcome
-    from lens_core.verify.extract import MAX_ANSWER_CHARS, find_answer, refine
+    from lens_core.verify.boxes import MAX_ANSWER_CHARS
+    from lens_core.verify.extract import find_answer, refine
     from lens_core.verify.normalise import normalise
     from lens_core.verify.structure import TooComplexError, parse
 

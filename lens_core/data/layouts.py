@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lens_core.verify.extract import last_box
+from lens_core.verify.boxes import last_box
 
 Row = Mapping[str, Any]
 

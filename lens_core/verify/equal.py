@@ -12,7 +12,7 @@ from fractions import Fraction
 import sympy
 
 from lens_core.verify import expression
-from lens_core.verify.extract import HEDGE
+from lens_core.verify.connectives import HEDGE
 from lens_core.verify.numerals import leading_number
 from lens_core.verify.sets import NAMED_SETS, as_set, is_solved
 from lens_core.verify.structure import (

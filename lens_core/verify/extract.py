@@ -12,14 +12,12 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
+from lens_core.verify.boxes import BOX, MAX_ANSWER_CHARS, boxes
+from lens_core.verify.connectives import AND, HEDGE, OPEN, OR
 from lens_core.verify.numerals import SPELLED
 
-MAX_ANSWER_CHARS = 2000
-"""Longer answers are not looked at."""
 _TAIL_CHARS = 20_000
 """Without a box, the answer is looked for in this much text at the end."""
-_MAX_BOXES = 50
-"""Of one answer, in several boxes."""
 _MAX_PHRASES = 20
 """That announce an answer and are followed by none, before it is looked for elsewhere."""
 
@@ -34,8 +32,6 @@ class Found(NamedTuple):
     way: Way
 
 
-_BRACE_OR_ESCAPE = re.compile(r"\\.|[{}]", re.DOTALL)  # an escaped brace opens and closes nothing
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)|\\(?:boxed|fbox)\s+(?=[^\s{])")
 _SPECIAL = re.compile(r"<\|[a-z_]{1,30}\|>|</s>")
 _THOUGHT = r"(?:think|thinking|thoughts?|reason|reasoning|reflection|scratchpad|seed:think)"
 _OPENING = rf"(?:<{_THOUGHT}>|\[THINK\]|◁think▷|<\|begin_of_thought\|>)"
@@ -68,19 +64,9 @@ _NUMBER = re.compile(
     r"(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:[.,]\d+)?|\.\d+)(?![.,]?\d)(?:\s?/\s?\d+)?"
     r"(?:\s*(?:\\?%|(?:percent|pct)\b|[€£¥₹]|°))?"
 )
-AND = r"and|und|et|和|与|與|及|и|と"
-OR = r"or|ou|oder|или|または|又は|或者?|또는|أو"
 _JOINT = re.compile(rf"[\s.]*(?:,|;|{AND}|{OR}|[oyue](?=\s)|,\s*and|,\s*or|&)[\s]*")
-_CHANGE_OF_MIND = re.compile(
-    r"\b(?:but|wait|no|not|actually|again|instead|so|thus|hence|therefore|then|gives?|is|correct|final|answer|check\w*)\b|\n\s*\n|\.\s",
-    re.IGNORECASE,
-)
-"""What stands between two boxes that are not parts of one answer."""
 _SENTENCE_END = re.compile(r"\n|[.!?](?:\s|$)(?!\s*\.\.)|[。！？]|\bI hope\b")
-_OPEN = rf"\b(?:{OR}|maybe|perhaps|possibly|probably|either|neither|else|alternatively)\b|\?"
-_LEFT_OPEN = re.compile(_OPEN, re.IGNORECASE)
-HEDGE = re.compile(rf"{_OPEN}|\b(?:not|never|incorrect|wrong|false)\b|n't\b", re.IGNORECASE)
-"""What takes an answer back, or leaves it open."""
+_LEFT_OPEN = re.compile(OPEN, re.IGNORECASE)
 _RETRACTED = re.compile(
     r"\W*(?:(?:but|and|though|which|that|this|it|is|was|could|might|may|also|be|even|just)\s+)*"
     rf"(?:{OR}|maybe|perhaps|possibly|probably|either|alternatively|else|incorrect|wrong|false|not (?:correct|right))"
@@ -139,10 +125,10 @@ def find_answer(completion: str, gold: str = "", strict: bool = False) -> Found 
         return None
     text = re.sub(r"~~[^~\n]{1,200}~~", "", text)
     kind = kind_of(gold)
-    boxes = _boxes(text, strict)
-    if boxes is None:
+    boxed_answer = boxes(text, strict)
+    if boxed_answer is None:
         return None
-    end, boxed = boxes
+    end, boxed = boxed_answer
     tail_start = max(0, len(text) - _TAIL_CHARS)
     start = max(tail_start, end)
     tagged = _tagged(text, start)
@@ -278,10 +264,10 @@ def _is_bare(text: str) -> bool:
 
 def gold_answer(answer: str) -> str:
     """The gold answer out of its box, or out of the worked solution that it ends."""
-    found = list(_BOX.finditer(answer))
+    found = list(BOX.finditer(answer))
     if found:
-        boxes = _boxes(answer)
-        return boxes[1] if boxes is not None and boxes[1] else answer[found[-1].end() :].lstrip("{")
+        boxed = boxes(answer)
+        return boxed[1] if boxed is not None and boxed[1] else answer[found[-1].end() :].lstrip("{")
     if len(answer) > 200 and len(re.findall(r"[a-z]{3,}", re.sub(r"\\[a-zA-Z]+", "", answer))) > 20:
         stated = find_answer(answer)
         return answer if stated is None else stated.text
@@ -310,7 +296,7 @@ def refine(answer: str) -> str:
 
 _LISTED = re.compile(r"\b(?:and|to)\b|,\s|;", re.IGNORECASE)
 _COUNTED = re.compile(
-    rf"^(?!.*(?:{_OPEN}))(\s*{_NUMBER.pattern}(?:\s+[a-z]+){{1,3}}?)\s+(?:on|in|for|from|at|among|across|over|per|each)\s[^.;?\n]*\d[^.;?\n]*\.?\s*$"
+    rf"^(?!.*(?:{OPEN}))(\s*{_NUMBER.pattern}(?:\s+[a-z]+){{1,3}}?)\s+(?:on|in|for|from|at|among|across|over|per|each)\s[^.;?\n]*\d[^.;?\n]*\.?\s*$"
 )
 """`36 wheels on 9 cars`: what is counted, and what of."""
 
@@ -353,111 +339,6 @@ def _outside_reasoning(completion: str, strict: bool) -> str | None:
     if any(part.strip() for part in outside):
         return "\n".join(outside)
     return None if strict else _REASONING_TAG.sub("", text)
-
-
-class Box(NamedTuple):
-    """A `\\boxed{...}` or `\\fbox{...}`, or one without braces, up to the next space or `$`."""
-
-    start: int
-    end: int
-    content: str | None
-    """None: the text ends before the box does."""
-    is_closed: bool
-    """Whether its end is written, and not where a formula without its last brace ends."""
-
-
-def last_box(text: str, limit: int | None = None) -> Box | None:
-    """The last box that begins before `limit`, nested braces included; None if there is none."""
-    limit = len(text) if limit is None else limit
-    start = max(text.rfind("\\boxed", 0, limit), text.rfind("\\fbox", 0, limit))
-    match = _BOX.match(text, start) if start >= 0 else None
-    return None if match is None else _box(text, start, match.end(), limit)
-
-
-def _box(text: str, start: int, begin: int, limit: int) -> Box:
-    """The box whose command starts at `start`, and whose content at `begin`."""
-    if text[begin] != "{":
-        match = re.compile(r"[^\s$]+").match(text, begin)
-        return Box(start, 0, None, False) if match is None else Box(start, match.end(), match[0], True)
-    depth = 0
-    for match in _BRACE_OR_ESCAPE.finditer(text, begin, begin + 2 * MAX_ANSWER_CHARS):
-        depth += (match[0] == "{") - (match[0] == "}")
-        if depth == 0:
-            return Box(start, match.end(), text[begin + 1 : match.start()], True)
-    if len(text) - begin > 2 * MAX_ANSWER_CHARS:
-        return Box(start, len(text), text[begin + 1 :], False)  # too long to be looked at; the caller says so
-    # A brace is missing, but the formula ends: a slip. Where the text ends as well, it was cut off.
-    match = re.compile(r"(?<!\\)\$|\\[\])]").search(text, begin, limit)
-    return (
-        Box(start, 0, None, False) if match is None else Box(start, match.end(), text[begin + 1 : match.start()], False)
-    )
-
-
-def _boxes(text: str, strict: bool = False) -> tuple[int, str] | None:
-    """End of the last box, and the content of the boxes that make up the last answer; None if it is cut off."""
-    limit = len(text)
-    contents: list[str] = []
-    end_of_last = start_of_next = 0
-    for _ in range(_MAX_BOXES):
-        box = _outermost(text, last_box(text, limit), strict)
-        if box is None:
-            break
-        if box.content is None:
-            if contents:
-                break
-            return None
-        between = text[box.end : start_of_next]
-        if contents and (box.end > start_of_next or not _one_answer(between)):
-            break  # a box around those that were found, or an earlier answer
-        if contents and re.fullmatch(r"[\s$]*(?:\\(?:approx|simeq|sim)|≈|=)[\s$]*", between):
-            contents[0] = f"{box.content.strip()} \\approx {contents[0]}"
-        elif box.content.strip() not in contents:
-            contents.insert(0, box.content.strip())
-        end_of_last = end_of_last or box.end
-        start_of_next = limit = box.start
-    return end_of_last, " , ".join(content for content in contents if content)
-
-
-def _outermost(text: str, box: Box | None, strict: bool) -> Box | None:
-    """The box around `box` with all that it holds, or `box` where nothing else is said in it.
-
-    A sentence that ends in its box is one answer as well, unless `strict`: so are worked solutions that stand in a box.
-    """
-    outer = inner = box
-    for _ in range(_MAX_BOXES):
-        if inner is None or outer is None or inner.content is None:
-            break
-        inner = last_box(text, inner.start)
-        if inner is not None and inner.is_closed and inner.end >= outer.end:
-            outer = inner
-    if box is None or outer is None or outer is box or outer.content is None:
-        return outer
-    content, beside = outer.content, outer.content
-    for _ in range(_MAX_BOXES):
-        inner = last_box(content)
-        if inner is None or inner.content is None:
-            break
-        content = content[: inner.start] + inner.content + content[inner.end :]
-        beside = beside[: inner.start] + " " + beside[inner.end :]
-    if not _NOTHING_SAID.sub(" ", beside).strip():
-        return box
-    last = last_box(outer.content)
-    is_last = last is not None and not _NOTHING_SAID.sub(" ", outer.content[last.end :]).strip()
-    if is_last and not strict and re.search(r"(?<![\\a-zA-Z])[a-zA-Z]{2}", beside) and not HEDGE.search(beside):
-        return box
-    return outer._replace(content=content)
-
-
-_NOTHING_SAID = re.compile(r"\\(?:begin|end)\{\w+\*?\}|\\(?:text|quad|qquad|[,;:! ()\[\]])|\b(?:and|or)\b|[{}\s$.,;]")
-"""In a box around others."""
-
-
-def _one_answer(between: str) -> bool:
-    """Whether what stands between two boxes joins them: `\\boxed{1} and \\boxed{2}`."""
-    if len(between) > 70 or _CHANGE_OF_MIND.search(between):
-        return False
-    bare = re.sub(r"\\(?:text|quad|qquad|[()\[\],;: ])|[${}]", " ", between)
-    return len(bare.strip()) < 10 or re.search(r"\b(?:and|or)\b|[,;]", bare) is not None
 
 
 def _spans(text: str, start: int = 0) -> Iterator[re.Match[str]]:

@@ -6,7 +6,8 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from lens_core.verify.extract import MAX_ANSWER_CHARS, gold_answer, refine
+from lens_core.verify.boxes import MAX_ANSWER_CHARS
+from lens_core.verify.extract import gold_answer, refine
 from lens_core.verify.normalise import normalise
 from lens_core.verify.structure import Expr, Node, TooComplexError, parse
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from lens_core.verify import units
-from lens_core.verify.extract import AND, OR
+from lens_core.verify.connectives import AND, OR
 from lens_core.verify.numerals import MAGNITUDE, MAGNITUDES
 
 _UNICODE = {

@@ -16,22 +16,19 @@ class VerifierReward:
     """
 
     def __init__(self, verifier: str = BUILT_IN, answer_pattern: str | None = None, strict: bool = True) -> None:
-        self._grader = (
-            verifier,
-            answer_pattern,
-            strict,
-        )  # found when it is needed: processes are not for every process
+        # The grader is found when it is needed: processes are not for every process.
+        self._asked = (verifier, answer_pattern, strict)
         self.__name__ = "math_reward" if verifier == BUILT_IN else verifier.rpartition(":")[2]
         # TRL's name for the function in metrics
 
     def __call__(self, completions: list[Any], answer: list[str], **_: Any) -> list[float | None]:
         texts = [completion if isinstance(completion, str) else completion[-1]["content"] for completion in completions]
-        verdicts = grader_for(*self._grader).grade_many(zip(texts, answer, strict=True))
+        verdicts = grader_for(*self._asked).grade_many(zip(texts, answer, strict=True))
         return [verdict.reward for verdict in verdicts]
 
     def prefetch(self, completion: str, answer: str, **_: Any) -> None:
         """Begin to grade one completion; the call for its batch then finds the verdict ready."""
-        grader_for(*self._grader).start(completion, answer)
+        grader_for(*self._asked).start(completion, answer)
 
 
 math_reward = VerifierReward()

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 
 from lens_core.verify import units
-from lens_core.verify.extract import AND, HEDGE, OR
+from lens_core.verify.connectives import AND, HEDGE, OR
 from lens_core.verify.numerals import SPELLED
 
 MAX_DEPTH = 40

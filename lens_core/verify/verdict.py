@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lens_core.verify.extract import MAX_ANSWER_CHARS, Found, Way
+from lens_core.verify.boxes import MAX_ANSWER_CHARS
+from lens_core.verify.extract import Found, Way
 
 
 class Outcome(StrEnum):

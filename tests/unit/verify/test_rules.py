@@ -202,6 +202,8 @@ def test_nesting_is_refused_before_it_is_read(depth: int, shape: str) -> None:
         ("37", r"\boxed{\boxed{37} 36; 37}", Outcome.WRONG),
         ("37", r"\boxed{73, 37 \boxed{37}}", Outcome.WRONG),
         ("6", r"\boxed{\boxed{6}}", Outcome.CORRECT),
+        ("12345", r"\boxed{\boxed{\boxed{12345}}}", Outcome.CORRECT),
+        ("12345", r"\boxed{\boxed{\boxed{12345}} 7}", Outcome.WRONG),
         ("1, 2", r"\boxed{\boxed{1} and \boxed{2}}", Outcome.CORRECT),
         ("37", r"\boxed{36 = 37}", Outcome.WRONG),
         ("37", r"\boxed{36 + 1 = 37}", Outcome.CORRECT),
