@@ -37,10 +37,11 @@ def data_prepare(
     Example: lens data prepare -o data/gsm8k -s 'data.train={kind: gsm8k, path: gsm8k/train.jsonl}' -s data.test=null
     """
     from lens_core import stages
+    from lens_core.config import key_of
     from lens_core.data.summary import read_summary
 
     said = [] if overrides is None else overrides
-    keys = {override.partition("=")[0].strip() for override in said}
+    keys = set(map(key_of, said))
     own = None
     if config is None and "data.train" in keys:
         said = ["data={}", *said]  # the recipe's test problems do not belong to these

@@ -168,9 +168,13 @@ class Place:
 
     def steps(self) -> Iterator[Check]:
         """Nothing where Kubeflow runs no steps."""
-        for name in _STEPS:
-            if self.read(f"account {name}", "serviceaccounts", name) is not None:
-                yield self._may(f"steps' account {name}", name, "lens-launcher", LAUNCHER)
+        for name in self.step_accounts:
+            yield self._may(f"steps' account {name}", name, "lens-launcher", LAUNCHER)
+
+    @cached_property
+    def step_accounts(self) -> list[str]:
+        """Those of `_STEPS` that are there."""
+        return [name for name in _STEPS if self.read(f"account {name}", "serviceaccounts", name) is not None]
 
     def _may(self, check: str, account: str, role: str, rights: Iterable[Right]) -> Check:
         missing = lacking(self.api, self.name, rights, account)
@@ -313,7 +317,7 @@ class Place:
         """By a network policy; None: by none."""
         theirs = self.api.read(f"namespace {home}", f"/api/v1/namespaces/{home}") or {"metadata": {}}
         target = Pod(selector, home, theirs["metadata"].get("labels", {}))
-        kinds = [each for each in PODS if each != "steps" or self.has_steps]
+        kinds = [each for each in PODS if each != "steps" or self.step_accounts]
         ours, at_home = (self._policies(each) for each in (self.name, home))
         for kind, labels in [(each, labels) for each in kinds for labels in PODS[each]]:
             source = Pod(labels, self.name, self.labels or {})
@@ -326,10 +330,6 @@ class Place:
                 fix = f"kubectl label namespace {self.name} lens-grpo/uses-mlflow=true"
                 return Check("MLflow", "broken", found, fix if home != self.name else self.apply)
         return None
-
-    @cached_property
-    def has_steps(self) -> bool:
-        return any(self.read(f"account {name}", "serviceaccounts", name) is not None for name in _STEPS)
 
     def _policies(self, namespace: str) -> list[dict[str, Any]]:
         found = self._in(namespace, "network policies", "networkpolicies", "networking.k8s.io/v1")

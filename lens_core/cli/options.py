@@ -117,7 +117,9 @@ class Own:
 
     def brought(self, overrides: Sequence[str]) -> str | None:
         """What there is, options before overrides."""
-        keys = (override.partition("=")[0].strip() for override in overrides)
+        from lens_core.config import key_of
+
+        keys = map(key_of, overrides)
         return self.given or next((f"-s {key}=..." for key in keys if key in _OWN_KEYS), None)
 
 

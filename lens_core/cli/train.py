@@ -118,8 +118,10 @@ def train(
         settings = overridden(settings, [f"base={json.dumps(stages.base_name(base))}"])
     settings.required_method(method)
     count = _workers(workers)
-    for ranks in () if count is None else range(count.least, count.most + 1):
-        settings.train_for(method).micro_batch_of(ranks)
+    if count is not None:
+        train_settings = settings.train_for(method)
+        for ranks in count.allowed:
+            train_settings.micro_batch_of(ranks)
     folder = Path("runs") / settings.name / method if output is None else output
     if dry_run:
         from lens_core.cli.tables import print_plan

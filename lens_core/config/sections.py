@@ -49,7 +49,7 @@ def parse(model: type[T], value: Any, name: str, overrides: Collection[str] = ()
         return model.model_validate(value)
     except ValidationError as error:
         said = describe(error, model, value)
-        by_hand = [override.partition("=")[0].strip() for override in overrides]
+        by_hand = [key_of(override) for override in overrides]
         places = keys_of(error, value)
         if not name or all(any(_is_about(place, key) for key in by_hand) for place in places):
             raise LensError(said) from error
@@ -88,12 +88,18 @@ def json_parameter(value: BaseModel) -> str:
     return value.model_dump_json().replace("{{", "\\u007b\\u007b")
 
 
+def key_of(override: str) -> str:
+    """`train.steps` of `train.steps=20`."""
+    return override.partition("=")[0].strip()
+
+
 def override_value(tree: dict[str, Any], override: str) -> None:
     """Set `key.path=value` in `tree`; the value is read as YAML, so that `null` and `[1, 2]` mean what they say."""
-    path, separator, value = override.partition("=")
+    _, separator, value = override.partition("=")
     if not separator:
         raise LensError(f"override {override!r} must read key.path=value, for example train.steps=50")
-    set_value(tree, path.strip(), read_yaml(value, f"override {path.strip()}: the value"))
+    path = key_of(override)
+    set_value(tree, path, read_yaml(value, f"override {path}: the value"))
 
 
 def set_value(tree: dict[str, Any], path: str, value: Any) -> None:

@@ -16,6 +16,11 @@ class Workers:
     least: int
     most: int
 
+    @property
+    def allowed(self) -> range:
+        """Every number of them that may train."""
+        return range(self.least, self.most + 1)
+
     @classmethod
     def parse(cls, text: str) -> Workers:
         """`4`, or `2:8`.

@@ -75,7 +75,7 @@ def pass_at_k_gain(comparisons: Sequence[PairedComparison], colour: Colours) -> 
         _errorbars(
             axes,
             [k * 2**offset for k in found.pass_at_k],
-            [each.difference for each in found.pass_at_k.values()],
+            [_interval(each.difference) for each in found.pass_at_k.values()],
             color=colour[name],
             label=name,
             linestyle="-",
@@ -96,13 +96,13 @@ def forest(comparisons: Sequence[PairedComparison], colour: Colours) -> Figure |
     figure, axes = _figure("Difference, percentage points", "")
     figure.set_size_inches(5.2, max(1.8, 0.9 + len(rows) * (0.14 + 0.14 * len(comparisons))))
     references = list(dict.fromkeys(found.one.model for found in comparisons))
+    at = {row: place for place, row in enumerate(rows)}
     for index, found in enumerate(comparisons):
-        at = {row: place for place, row in enumerate(rows)}
         of = _forest_rows(found)
         _errorbars(
             axes,
             [at[row] + 0.7 * ((index + 0.5) / len(comparisons) - 0.5) for row in of],
-            list(of.values()),
+            list(map(_interval, of.values())),
             sideways=True,
             color=colour[found.other.model],
             label=f"{found.other.model} − {found.one.model}",
@@ -123,15 +123,20 @@ def _forest_rows(found: PairedComparison) -> dict[str, Estimate]:
     return overall | {f"level {level}, Pass@{k}": each.difference for level, each in found.levels.items()}
 
 
+Interval = tuple[float, float, float]
+"""Low, mean, high; low and high are NaN where there is no interval."""
+
+
+def _interval(estimate: Estimate) -> Interval:
+    return estimate.low, estimate.estimate, estimate.high
+
+
 def _errorbars(
-    axes: Axes, places: Sequence[float], estimates: Sequence[Estimate], sideways: bool = False, **style: Any
+    axes: Axes, places: Sequence[float], intervals: Sequence[Interval], sideways: bool = False, **style: Any
 ) -> None:
     """Points with their intervals, in percentage points, along x; `sideways`: along y."""
-    means = [100 * each.estimate for each in estimates]
-    spans = [
-        [max(0.0, 100 * (each.estimate - each.low)) for each in estimates],
-        [max(0.0, 100 * (each.high - each.estimate)) for each in estimates],
-    ]
+    low, means, high = 100 * np.array(intervals).T
+    spans = np.maximum(0, [means - low, high - means])
     style = {"marker": "o", "markersize": 5, "linestyle": "none", "capsize": 3, **style}
     if sideways:
         axes.errorbar(means, places, xerr=spans, **style)
@@ -206,7 +211,7 @@ def _curves(histories: Mapping[str, History], keys: Mapping[str, str], factor: f
     found = {}
     for label, history in histories.items():
         for key in keys:
-            points = [(entry["step"], factor * entry[key]) for entry in history if _measured(entry, key)]
+            points = [(entry["step"], factor * entry[key]) for entry in history if measured(entry, key)]
             if points:
                 steps, values = np.array(points).T
                 found[label, key] = (steps, values)
@@ -377,16 +382,11 @@ def _whisker(
     axes: Axes, mean: Mapping[str, float], place: float, colour: str, upright: bool = False, label: str | None = None
 ) -> None:
     """A point with its interval, in percentage points, at `place` of the other axis."""
-    middle = 100 * mean["mean"]
-    span = [[middle - 100 * mean["low"]], [100 * mean["high"] - middle]]
-    style: dict[str, Any] = {"fmt": "o", "color": colour, "capsize": 3, "label": label}
-    if upright:
-        axes.errorbar([place], [middle], yerr=span, **style)
-    else:
-        axes.errorbar([middle], [place], xerr=span, **style)
+    interval = (mean["low"], mean["mean"], mean["high"])
+    _errorbars(axes, [place], [interval], sideways=not upright, color=colour, label=label, markersize=6)
 
 
-def _measured(entry: Mapping[str, float], key: str) -> bool:
+def measured(entry: Mapping[str, float], key: str) -> bool:
     return key in entry and math.isfinite(entry[key])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -257,7 +256,7 @@ def _rescued(histories: Mapping[str, plots.History]) -> str:
 
 def _mean_of(history: plots.History, key: str) -> float | None:
     """Over the steps that have it as a finite number."""
-    values = [step[key] for step in history if key in step and math.isfinite(step[key])]
+    values = [step[key] for step in history if plots.measured(step, key)]
     return sum(values) / len(values) if values else None
 
 

@@ -19,7 +19,7 @@ from lens_core.tracking import Tracking, end_parent, parent_run, run_facts
 
 if TYPE_CHECKING:
     from lens_core.evaluation.by_problem import PairedComparison
-    from lens_core.evaluation.records import PassKReport
+    from lens_core.evaluation.records import PassKReport, ProblemResult
 
 _SAMPLE_PROBLEMS = 5
 
@@ -75,11 +75,10 @@ def compare(
     on_progress(Progress("compare", 0, 1, ""))
     with claimed(output, COMPARISON), tracked(tracking, "compare", config) as run:
         reports = [read_report(path) for path in evaluations]
-        samples = {
-            report.model: _spread_samples(read_results(path / ROLLOUTS_FILE))
-            for report, path in zip(reports, evaluations, strict=True)
-        }
-        comparisons = _pairs(list(zip(reports, evaluations, strict=True)))
+        results = [read_results(path / ROLLOUTS_FILE) for path in evaluations]
+        evaluated = list(zip(reports, results, strict=True))
+        samples = {report.model: _spread_samples(of) for report, of in evaluated}
+        comparisons = _pairs(evaluated)
         summaries = [read_training(path) for path in trainings]
         histories = {
             summary["method"]: read_finished_metrics(path) for summary, path in zip(summaries, trainings, strict=True)
@@ -120,19 +119,13 @@ def compare(
     return output
 
 
-def _pairs(evaluations: Sequence[tuple[PassKReport, Path]]) -> list[PairedComparison]:
+def _pairs(evaluations: Sequence[tuple[PassKReport, Sequence[ProblemResult]]]) -> list[PairedComparison]:
     """Every method against the first, then every method against the base; only what answered the same problems."""
     from lens_core.evaluation.by_problem import compare_results
-    from lens_core.evaluation.records import read_results
 
     base, *methods = evaluations
     pairs = [(methods[0], other) for other in methods[1:]] + [(base, other) for other in methods]
-    results = {path: read_results(path / ROLLOUTS_FILE) for _, path in evaluations}
-    return [
-        compare_results((one, results[at]), (other, results[there]))
-        for (one, at), (other, there) in pairs
-        if one.data_digest == other.data_digest
-    ]
+    return [compare_results(one, other) for one, other in pairs if one[0].data_digest == other[0].data_digest]
 
 
 def _spread_samples(results: Sequence[Any]) -> list[Any]:

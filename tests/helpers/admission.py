@@ -31,19 +31,19 @@ def admitted() -> dict[str, Manifest]:
 
 
 def _cluster(manifest: Manifest) -> Manifest:
-    return manifest["spec"].get("rayClusterSpec", manifest["spec"])  # type: ignore[no-any-return]
+    return manifest["spec"].get("rayClusterSpec", manifest["spec"])
 
 
 def _head(manifest: Manifest) -> Manifest:
-    return _cluster(manifest)["headGroupSpec"]  # type: ignore[no-any-return]
+    return _cluster(manifest)["headGroupSpec"]
 
 
 def _pod(manifest: Manifest) -> Manifest:
-    return _head(manifest)["template"]["spec"]  # type: ignore[no-any-return]
+    return _head(manifest)["template"]["spec"]
 
 
 def _worker(manifest: Manifest) -> Manifest:
-    return _cluster(manifest)["workerGroupSpecs"][0]["template"]["spec"]  # type: ignore[no-any-return]
+    return _cluster(manifest)["workerGroupSpecs"][0]["template"]["spec"]
 
 
 VOLUMES, VARIABLES, BY_NAME = "volumes are emptyDir", "variables come from Secrets", "images are pulled"

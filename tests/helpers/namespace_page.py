@@ -20,6 +20,13 @@ def checkout(folder: Path) -> Path:
     return folder
 
 
+def team_of_the_page(place: Path) -> Path:
+    """Folder `team-a`, as the page has it made in the checkout `place`."""
+    done = shell(MAKE + APPLY.partition("kubectl apply")[0], checkout(place))
+    assert done.returncode == 0, done.stderr
+    return place / "team-a"
+
+
 def shell(commands: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """What a reader types, stopped at the first error; kubectl and lens are those of this environment."""
     path = f"{KUBECTL.parent}:{os.environ['PATH']}"

@@ -16,7 +16,7 @@ from lens_core.cli.main import app
 from lens_core.cli.namespace import examine_namespace
 from tests.helpers.kube_server import Fault, KubeServer, Manifest, answer, path_of
 from tests.helpers.manifests import rendered, violations
-from tests.helpers.namespace_page import APPLY, MAKE, checkout, shell
+from tests.helpers.namespace_page import team_of_the_page
 
 TEAM = "/api/v1/namespaces/team-a"
 RAY = {"resources": [{"name": "rayjobs"}, {"name": "rayclusters"}]}
@@ -33,11 +33,7 @@ ENDPOINTS = {
 
 @pytest.fixture(scope="module")
 def team(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder `team-a`, as the page has it made."""
-    folder = checkout(tmp_path_factory.mktemp("checkout"))
-    done = shell(MAKE + APPLY.partition("kubectl apply")[0], folder)
-    assert done.returncode == 0, done.stderr
-    return folder / "team-a"
+    return team_of_the_page(tmp_path_factory.mktemp("checkout"))
 
 
 @pytest.fixture

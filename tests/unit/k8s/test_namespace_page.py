@@ -13,17 +13,14 @@ from lens_core.kube.settings import load_cluster
 from tests.helpers.connections import API_SERVER, HEAD, REAPER, STEP, STRANGER, SUBMITTER, WORKER, connects
 from tests.helpers.docs import blocks
 from tests.helpers.manifests import ROOT, of_kind, pod_templates, rendered, violations
-from tests.helpers.namespace_page import APPLY, MAKE, PAGE, checkout, shell
+from tests.helpers.namespace_page import PAGE, team_of_the_page
 
 QUOTAS = {"Namespace", "ResourceQuota", "LimitRange", "NetworkPolicy"}
 
 
 @pytest.fixture(scope="module")
 def team(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = checkout(tmp_path_factory.mktemp("checkout"))
-    done = shell(MAKE + APPLY.partition("kubectl apply")[0], folder)
-    assert done.returncode == 0, done.stderr
-    return folder / "team-a"
+    return team_of_the_page(tmp_path_factory.mktemp("checkout"))
 
 
 def test_namespace_is_named_once_and_reaches_every_object(team: Path) -> None:
