@@ -61,6 +61,7 @@ def test_a_base_that_is_no_model_is_told_on_one_line(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.long
 def test_rollouts_in_turns_train_as_a_process_alone_does(base: Path, alone: Path, tmp_path: Path) -> None:
     output = on_ray(config(rollouts(workers=2)), base, tmp_path / "run", Workers(2, 2))
     assert [step["lens/off_policy_steps"] for step in curve(output)] == [0] * 4

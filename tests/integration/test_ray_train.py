@@ -62,6 +62,7 @@ def test_error_of_a_worker_is_told_on_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.long
 def test_listener_that_fails_ends_the_training_with_a_checkpoint(base: Path, tmp_path: Path) -> None:
     seen: list[int] = []
 

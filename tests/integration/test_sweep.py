@@ -35,6 +35,7 @@ def trial_runs(tracking: Tracking) -> list[Any]:
     return list(client.search_runs([experiment.experiment_id], "tags.`lens.stage` = 'trial'"))
 
 
+@pytest.mark.long
 def test_grid_goes_through_all_combinations_and_leaves_a_configuration_to_train(base: Path, tmp_path: Path) -> None:
     tracking = Tracking(f"sqlite:///{tmp_path}/mlflow.db", "sweep")
     seen: list[Progress] = []

@@ -41,6 +41,7 @@ assert ray_trainer.compute_advantage.__wrapped__ is utils.compute_advantage.__wr
 """
 
 
+@pytest.mark.long
 def test_trainers_imported_before_it_lend_the_batch_too() -> None:
     result = in_verl("-c", LATE)
     assert result.returncode == 0, result.stderr[-2000:]
