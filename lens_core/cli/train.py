@@ -119,9 +119,7 @@ def train(
     settings.required_method(method)
     count = _workers(workers)
     if count is not None:
-        train_settings = settings.train_for(method)
-        for ranks in count.allowed:
-            train_settings.micro_batch_of(ranks)
+        count.require_whole_micro_batches(settings.train_for(method))
     folder = Path("runs") / settings.name / method if output is None else output
     if dry_run:
         from lens_core.cli.tables import print_plan

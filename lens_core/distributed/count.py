@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lens_core.errors import LensError
+
+if TYPE_CHECKING:
+    from lens_core.config import TrainConfig
 
 _MOST_DIGITS = 5
 
@@ -16,10 +20,14 @@ class Workers:
     least: int
     most: int
 
-    @property
-    def allowed(self) -> range:
-        """Every number of them that may train."""
-        return range(self.least, self.most + 1)
+    def require_whole_micro_batches(self, config: TrainConfig) -> None:
+        """Check that every number of them that is allowed can train with `config`.
+
+        Raises:
+            LensError: if a step's completions do not divide over one of these numbers.
+        """
+        for ranks in range(self.least, self.most + 1):
+            config.micro_batch_of(ranks)
 
     @classmethod
     def parse(cls, text: str) -> Workers:

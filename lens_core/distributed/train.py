@@ -52,8 +52,7 @@ def train_with_ray(training: TrainingSpec, on_step: OnStep, on_ray: OnRay) -> Pa
             over every number of workers that is allowed; or if no cluster is reached.
     """
     config, workers, validation = training.config, on_ray.workers, on_ray.validation
-    for ranks in workers.allowed:
-        config.micro_batch_of(ranks)
+    workers.require_whole_micro_batches(config)
     with ExitStack() as stack:
         stack.enter_context(ray_cluster(_cpus(config, workers, validation)))
         import ray
